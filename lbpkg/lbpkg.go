@@ -1,0 +1,212 @@
+// Package lbpkg opens, checks and builds LangBot plugin archives (.lbpkg).
+//
+// A package is checked by the rules that the newest LangBot, 4.11.2, applies between the upload and the start of the
+// plugin. That is more than comfort: one archive whose manifest is not of kind Plugin makes every later plugin request of
+// LangBot 4.10.7 to 4.10.11 fail, its own removal included.
+//
+//	pkg, err := lbpkg.Open("hello.lbpkg")
+//	…
+//	op, err := client.Plugins.InstallLocal(ctx, pkg)
+//
+// A program can carry its plugin. Mind the all: before the folder: without it, go:embed leaves out files whose names
+// begin with a dot or an underscore, such as __init__.py.
+//
+//	//go:embed all:plugin
+//	var files embed.FS
+//
+//	plugin, err := fs.Sub(files, "plugin")
+//	…
+//	pkg, err := lbpkg.FromFS(plugin)
+package lbpkg
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// maxArchive bounds what is read of an archive at all. LangBot takes 10 MiB by upload and 64 MiB from its marketplace.
+const maxArchive = 128 << 20
+
+// ErrChanged says that a file is not the one that was checked any more.
+var ErrChanged = errors.New("package changed since it was checked")
+
+// A Package is a checked plugin archive. It is safe for concurrent use, and fits the client's InstallLocal.
+type Package struct {
+	manifest     *manifest
+	components   []Component
+	requirements []string
+	leftOut      []LeftOut
+	fileName     string
+	size         int64
+	open         func() (io.ReadCloser, error)
+}
+
+// Author returns metadata.author of the manifest.
+func (p *Package) Author() string { return p.manifest.author }
+
+// Name returns metadata.name of the manifest.
+func (p *Package) Name() string { return p.manifest.name }
+
+// Version returns metadata.version of the manifest.
+func (p *Package) Version() string { return p.manifest.version }
+
+// FileName returns the name of the file that was opened, or "name-version.lbpkg" for a package that was none.
+func (p *Package) FileName() string {
+	if p.fileName == "" {
+		return p.Name() + "-" + p.Version() + ".lbpkg"
+	}
+	return p.fileName
+}
+
+// Size returns the archive's length in bytes.
+func (p *Package) Size() int64 { return p.size }
+
+// Open returns a reader of the archive from its beginning, independent of any other. If the package is a file that has
+// changed since it was checked, Open or the last Read fails with [ErrChanged].
+func (p *Package) Open() (io.ReadCloser, error) { return p.open() }
+
+// Manifest returns manifest.yaml as JSON, as LangBot's API shows it.
+func (p *Package) Manifest() json.RawMessage { return bytes.Clone(p.manifest.asJSON) }
+
+// Components returns the manifests of the plugin's components, in the order of their paths.
+func (p *Package) Components() []Component { return append([]Component(nil), p.components...) }
+
+// Requirements returns the Python packages that requirements.txt asks for, a line each, in its order.
+func (p *Package) Requirements() []string { return append([]string(nil), p.requirements...) }
+
+// LeftOut returns what [FromFS] and [FromDir] did not pack, and why. It is empty for a package that was opened.
+func (p *Package) LeftOut() []LeftOut { return append([]LeftOut(nil), p.leftOut...) }
+
+// WriteTo writes the archive to w, such as a file to keep.
+func (p *Package) WriteTo(w io.Writer) (int64, error) {
+	r, err := p.open()
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	return io.Copy(w, r)
+}
+
+// Open checks the archive in the file at path. It reads the file once and does not keep it open or in memory; uploads
+// read it again, and notice if it has changed.
+//
+// A file that breaks a rule is an [*Error].
+func Open(path string) (*Package, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("lbpkg: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("lbpkg: %w", err)
+	}
+	if info.IsDir() {
+		return nil, &Error{File: path, Rule: "zip", Reason: "is a folder: FromDir builds a package from one"}
+	}
+	if info.Size() > maxArchive {
+		return nil, &Error{File: path, Rule: "size", Reason: fmt.Sprintf("has %d bytes, more than any server takes", info.Size())}
+	}
+	sum := sha256.New()
+	if _, err := io.Copy(sum, io.NewSectionReader(f, 0, info.Size())); err != nil {
+		return nil, fmt.Errorf("lbpkg: %w", err)
+	}
+	p, err := check(f, info.Size())
+	if err != nil {
+		return nil, inFile(err, path)
+	}
+	p.fileName = filepath.Base(path)
+	p.open = func() (io.ReadCloser, error) { return reopen(path, info.Size(), sum.Sum(nil)) }
+	return p, nil
+}
+
+// Read checks the archive that r holds, and keeps it in memory. It reads at most 128 MiB.
+func Read(r io.Reader) (*Package, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxArchive+1))
+	if err != nil {
+		return nil, fmt.Errorf("lbpkg: %w", err)
+	}
+	return parse(data)
+}
+
+// Parse checks the archive data. It keeps a copy.
+func Parse(data []byte) (*Package, error) { return parse(bytes.Clone(data)) }
+
+func parse(data []byte) (*Package, error) {
+	if len(data) > maxArchive {
+		return nil, &Error{Rule: "size", Reason: "is larger than any server takes"}
+	}
+	p, err := check(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		return nil, err
+	}
+	p.open = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }
+	return p, nil
+}
+
+// An Error is a rule that an archive or a folder breaks.
+type Error struct {
+	File   string // the archive's path; empty if it has none
+	Entry  string // the entry at fault; empty: the archive as a whole
+	Rule   string // what the rule is about: "zip", "kind", "duplicate", …
+	Reason string // what is wrong, for people
+}
+
+func (e *Error) Error() string {
+	text := "lbpkg: "
+	if e.File != "" {
+		text += e.File + ": "
+	}
+	if e.Entry != "" {
+		text += fmt.Sprintf("entry %q: ", e.Entry)
+	}
+	return text + e.Rule + ": " + e.Reason
+}
+
+func inFile(err error, path string) error {
+	var rule *Error
+	if errors.As(err, &rule) {
+		rule.File = path
+	}
+	return err
+}
+
+// reopen opens the file at path again and makes sure that it is still the one that was checked: by its length at once,
+// by its digest when it has been read.
+func reopen(path string, size int64, sum []byte) (io.ReadCloser, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrChanged, err)
+	}
+	info, err := f.Stat()
+	if err != nil || info.Size() != size {
+		f.Close()
+		return nil, fmt.Errorf("%s: %w", path, ErrChanged)
+	}
+	return &verified{file: f, path: path, sum: sha256.New(), want: sum}, nil
+}
+
+type verified struct {
+	file *os.File
+	path string
+	sum  hash.Hash
+	want []byte
+}
+
+func (v *verified) Read(p []byte) (int, error) {
+	n, err := v.file.Read(p)
+	v.sum.Write(p[:n])
+	if err == io.EOF && !bytes.Equal(v.sum.Sum(nil), v.want) {
+		return n, fmt.Errorf("%s: %w", v.path, ErrChanged)
+	}
+	return n, err
+}
+
+func (v *verified) Close() error { return v.file.Close() }

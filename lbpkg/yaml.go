@@ -1,0 +1,283 @@
+package lbpkg
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// LangBot reads YAML with PyYAML's safe loader, which follows YAML 1.1. The parser here gives the tree of nodes; what a
+// node means is decided below, because the library itself follows 1.2 where the two differ.
+
+// parseYAML returns the root of the one document in text, or nil if there is none.
+func parseYAML(text []byte) (*yaml.Node, error) {
+	var doc, second yaml.Node
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	if err := decoder.Decode(&doc); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
+		return nil, errors.New("there is more than one document")
+	}
+	if len(doc.Content) == 0 {
+		return nil, nil
+	}
+	if tag := unsafeTag(doc.Content[0]); tag != "" {
+		return nil, fmt.Errorf("the tag %s is not allowed", tag)
+	}
+	return resolve(doc.Content[0]), nil
+}
+
+// unsafeTag returns a tag that a safe loader refuses, if there is one. It does not follow aliases: what they point to is
+// in the tree already.
+func unsafeTag(n *yaml.Node) string {
+	switch n.Tag {
+	case "", "!!str", "!!int", "!!float", "!!bool", "!!null", "!!timestamp", "!!binary", "!!map", "!!seq", "!!set", "!!omap", "!!pairs", "!!merge":
+	default:
+		return n.Tag
+	}
+	for _, child := range n.Content {
+		if tag := unsafeTag(child); tag != "" {
+			return tag
+		}
+	}
+	return ""
+}
+
+func resolve(n *yaml.Node) *yaml.Node {
+	if n != nil && n.Kind == yaml.AliasNode {
+		return n.Alias // never an alias itself
+	}
+	return n
+}
+
+// field returns the value under key in a mapping, or nil. The last of equal keys counts, and keys of the mapping itself
+// before merged ones, as in Python.
+func field(n *yaml.Node, key string) *yaml.Node { return fieldBelow(n, key, 0) }
+
+const maxMerges = 20 // a mapping that merges itself would never end
+
+func fieldBelow(n *yaml.Node, key string, depth int) *yaml.Node {
+	n = resolve(n)
+	if n == nil || n.Kind != yaml.MappingNode || depth > maxMerges {
+		return nil
+	}
+	for i := len(n.Content) - 2; i >= 0; i -= 2 {
+		if name := resolve(n.Content[i]); name.Value == key && isString(name) {
+			return resolve(n.Content[i+1])
+		}
+	}
+	for i := len(n.Content) - 2; i >= 0; i -= 2 {
+		if n.Content[i].Tag == "!!merge" {
+			if value := merged(resolve(n.Content[i+1]), key, depth+1); value != nil {
+				return value
+			}
+		}
+	}
+	return nil
+}
+
+func merged(from *yaml.Node, key string, depth int) *yaml.Node {
+	if from == nil || from.Kind != yaml.SequenceNode {
+		return fieldBelow(from, key, depth)
+	}
+	for _, one := range from.Content {
+		if value := fieldBelow(one, key, depth); value != nil {
+			return value
+		}
+	}
+	return nil
+}
+
+// stringIn returns the string under key, and whether there is one.
+func stringIn(n *yaml.Node, key string) (string, bool) {
+	value := field(n, key)
+	if value == nil || !isString(value) {
+		return "", false
+	}
+	return value.Value, true
+}
+
+func isNull(n *yaml.Node) bool {
+	return n.Kind == yaml.ScalarNode && plain(n) && nullValue.MatchString(n.Value)
+}
+
+func plain(n *yaml.Node) bool {
+	return n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle|yaml.TaggedStyle) == 0
+}
+
+// isString decides by an explicit tag, by quotes, and else by the rules of YAML 1.1 for plain text.
+func isString(n *yaml.Node) bool {
+	switch {
+	case n.Kind != yaml.ScalarNode:
+		return false
+	case n.Style&yaml.TaggedStyle != 0:
+		return n.Tag == "!!str"
+	case !plain(n):
+		return true
+	}
+	for _, other := range []*regexp.Regexp{nullValue, boolValue, intValue, floatValue, dateValue, specialValue} {
+		if other.MatchString(n.Value) {
+			return false
+		}
+	}
+	return true
+}
+
+// What plain text is not a string in YAML 1.1.
+var (
+	nullValue    = regexp.MustCompile(`^(~|null|Null|NULL|)$`)
+	boolValue    = regexp.MustCompile(`^(yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF)$`)
+	intValue     = regexp.MustCompile(`^([-+]?0b[0-1_]+|[-+]?0[0-7_]+|[-+]?(0|[1-9][0-9_]*)|[-+]?0x[0-9a-fA-F_]+|[-+]?[1-9][0-9_]*(:[0-5]?[0-9])+)$`)
+	floatValue   = regexp.MustCompile(`^([-+]?[0-9][0-9_]*\.[0-9_]*([eE][-+][0-9]+)?|\.[0-9][0-9_]*([eE][-+][0-9]+)?|[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+\.[0-9_]*|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$`)
+	dateValue    = regexp.MustCompile(`^([0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt]|[ \t]+)[0-9]{1,2}:[0-9]{2}:[0-9]{2}(\.[0-9]*)?([ \t]*(Z|[-+][0-9]{1,2}(:[0-9]{2})?))?)$`)
+	specialValue = regexp.MustCompile(`^(<<|=)$`)
+)
+
+// maxNodes bounds a document with its aliases written out.
+const maxNodes = 100_000
+
+var errTooManyNodes = errors.New("it expands to more than 100,000 values")
+
+// toJSON writes a document as LangBot's API shows it.
+func toJSON(root *yaml.Node) (json.RawMessage, error) {
+	left := maxNodes
+	value, err := toValue(root, &left)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(value)
+}
+
+func toValue(n *yaml.Node, left *int) (any, error) {
+	n = resolve(n)
+	if *left--; *left < 0 {
+		return nil, errTooManyNodes
+	}
+	switch n.Kind {
+	case yaml.MappingNode:
+		return toMap(n, left)
+	case yaml.SequenceNode:
+		list := make([]any, 0, len(n.Content))
+		for _, child := range n.Content {
+			value, err := toValue(child, left)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, value)
+		}
+		return list, nil
+	}
+	return toScalar(n), nil
+}
+
+func toMap(n *yaml.Node, left *int) (map[string]any, error) {
+	out := map[string]any{}
+	for i := 0; i+1 < len(n.Content); i += 2 { // merges first, so that the mapping's own keys win
+		if n.Content[i].Tag == "!!merge" {
+			if err := mergeInto(out, resolve(n.Content[i+1]), left); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Tag == "!!merge" {
+			continue
+		}
+		value, err := toValue(n.Content[i+1], left)
+		if err != nil {
+			return nil, err
+		}
+		out[fmt.Sprint(toScalar(resolve(n.Content[i])))] = value
+	}
+	return out, nil
+}
+
+func mergeInto(out map[string]any, from *yaml.Node, left *int) error {
+	sources := []*yaml.Node{from}
+	if from.Kind == yaml.SequenceNode {
+		sources = from.Content
+	}
+	for i := len(sources) - 1; i >= 0; i-- { // the first of them wins
+		value, err := toValue(sources[i], left)
+		if err != nil {
+			return err
+		}
+		fields, _ := value.(map[string]any)
+		for key, v := range fields {
+			out[key] = v
+		}
+	}
+	return nil
+}
+
+// toScalar is the value of a scalar in JSON. Dates stay text: JSON has none.
+func toScalar(n *yaml.Node) any {
+	text := n.Value
+	switch {
+	case isString(n), n.Kind != yaml.ScalarNode, n.Style&yaml.TaggedStyle != 0:
+		return text
+	case nullValue.MatchString(text):
+		return nil
+	case boolValue.MatchString(text):
+		switch strings.ToLower(text) {
+		case "yes", "true", "on":
+			return true
+		}
+		return false
+	case intValue.MatchString(text):
+		return toInt(strings.ReplaceAll(text, "_", ""))
+	case floatValue.MatchString(text) && !strings.Contains(text, ":"):
+		if f, err := strconv.ParseFloat(strings.ReplaceAll(text, "_", ""), 64); err == nil {
+			return json.RawMessage(pythonFloat(f))
+		}
+	}
+	return text
+}
+
+// pythonFloat writes 1.0 as 1.0, where Go writes 1. Infinity and NaN are null: JSON has neither.
+func pythonFloat(f float64) string {
+	data, err := json.Marshal(f)
+	switch {
+	case err != nil:
+		return "null"
+	case !strings.ContainsAny(string(data), ".e"):
+		return string(data) + ".0"
+	}
+	return string(data)
+}
+
+func toInt(text string) any {
+	sign := ""
+	if text[0] == '-' || text[0] == '+' {
+		sign, text = strings.TrimPrefix(text[:1], "+"), text[1:]
+	}
+	base, total := 10, new(big.Int)
+	switch {
+	case strings.HasPrefix(text, "0b"):
+		base, text = 2, text[2:]
+	case strings.HasPrefix(text, "0x"):
+		base, text = 16, text[2:]
+	case len(text) > 1 && text[0] == '0':
+		base, text = 8, text[1:]
+	}
+	for part := range strings.SplitSeq(text, ":") { // 1:30 is ninety
+		n, ok := new(big.Int).SetString(part, base)
+		if !ok {
+			return sign + text
+		}
+		total.Add(total.Mul(total, big.NewInt(60)), n)
+	}
+	return json.RawMessage(sign + total.String())
+}
