@@ -1,0 +1,290 @@
+// Errors: what a call can end with, and the classes to ask for with errors.Is.
+
+package langbot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// The classes of errors. Ask for them with [errors.Is]; the types of this package carry the details.
+var (
+	// ErrUnauthorized: the credential is missing, wrong, expired or revoked.
+	ErrUnauthorized = errors.New("not authorized")
+	// ErrForbidden: the credential is good, but lacks the permission, or its account has no access to the workspace.
+	ErrForbidden = errors.New("forbidden")
+	// ErrNotFound: LangBot knows no such plugin (it may be installed and not running, see PluginsService.Get) or task.
+	ErrNotFound = errors.New("not found")
+	// ErrInvalid: the request cannot be right. Most such errors are found before anything is sent.
+	ErrInvalid = errors.New("invalid request")
+	// ErrTooLarge: the upload exceeds what the server takes. Found before anything is sent.
+	ErrTooLarge = errors.New("too large")
+	// ErrBusy: the server refused for now (429, 503), and the retries allowed by RetryPolicy did not help.
+	ErrBusy = errors.New("server busy")
+	// ErrLimit: the server's quota of extensions is used up. It also refuses re-installs.
+	ErrLimit = errors.New("extension limit reached")
+	// ErrServer: the server failed.
+	ErrServer = errors.New("server error")
+	// ErrOutcomeUnknown: a request that changes something was sent and no answer came. It may have taken effect.
+	// Look before sending it again. The error is an *OutcomeUnknownError.
+	ErrOutcomeUnknown = errors.New("outcome unknown")
+	// ErrTaskLost: the server does not know the task any more: it was restarted, or dropped the finished task.
+	// The operation may have succeeded or not. The error is a *WaitError.
+	ErrTaskLost = errors.New("task lost")
+	// ErrTasksHidden: this server shows its tasks to user tokens only (every release before 4.10.11), and what can be
+	// seen with an API key cannot tell how the operation ended. The error is a *WaitError.
+	ErrTasksHidden = errors.New("tasks are hidden from API keys on this server")
+	// ErrNoEffect: the task succeeded, but its effect did not show in time: the plugin is absent, not initialized, in
+	// another version, or still there after a removal. The error is a *WaitError.
+	ErrNoEffect = errors.New("task succeeded without the effect asked for")
+)
+
+// An APIError is LangBot's refusal of a call. Ask for its class with [errors.Is].
+type APIError struct {
+	StatusCode int           // HTTP status; 200 is possible, see Code
+	Code       string        // the envelope's code; servers send a number or a string
+	Message    string        // as sent, in any language: for people, never for comparison
+	RequestID  string        // empty unless the server failed (500, from 4.10.7)
+	Op         string        // method and path template, as "GET /api/v1/plugins/{author}/{name}"
+	Attempts   int           // requests made for this call
+	RetryAfter time.Duration // the server's hint; 0: none
+	class      error
+}
+
+func (e *APIError) Error() string {
+	text := fmt.Sprintf("langbot: %s: %s", e.Op, e.Message)
+	if e.class != nil {
+		text = fmt.Sprintf("langbot: %s: %v: %s", e.Op, e.class, e.Message)
+	}
+	text += fmt.Sprintf(" (HTTP %d, code %s", e.StatusCode, e.Code)
+	if e.RequestID != "" {
+		text += ", request id " + e.RequestID
+	}
+	return text + attempts(e.Attempts) + ")"
+}
+
+// Is reports whether e belongs to the class target, one of the Err variables of this package.
+func (e *APIError) Is(target error) bool { return e.class != nil && target == e.class }
+
+func attempts(n int) string {
+	if n < 2 {
+		return ""
+	}
+	return fmt.Sprintf(", %d attempts", n)
+}
+
+// A ProtocolError is an answer that LangBot's API does not give: a proxy's page, the web UI, a redirect, broken JSON.
+// It has the same classes as an [APIError], by status; but a page with status 404 is not [ErrNotFound].
+type ProtocolError struct {
+	StatusCode  int
+	ContentType string
+	Snippet     string // the first 200 bytes of the body at most, printable
+	Hint        string // what is probably wrong and what to do
+	Op          string // as in APIError
+	Attempts    int
+	RetryAfter  time.Duration
+	class       error
+	err         error
+}
+
+func (e *ProtocolError) Error() string {
+	text := fmt.Sprintf("langbot: %s: not an answer of LangBot's API: %s (HTTP %d%s)", e.Op, e.Hint, e.StatusCode, attempts(e.Attempts))
+	if e.err != nil {
+		text += ": " + e.err.Error()
+	}
+	if e.Snippet != "" {
+		text += fmt.Sprintf("; it begins %q", e.Snippet)
+	}
+	return text
+}
+
+// Is reports whether e belongs to the class target, one of the Err variables of this package.
+func (e *ProtocolError) Is(target error) bool { return e.class != nil && target == e.class }
+
+// Unwrap returns what the decoder said, if the answer was broken JSON.
+func (e *ProtocolError) Unwrap() error { return e.err }
+
+// An OutcomeUnknownError says that a request which changes something was sent and its answer never came, or was none.
+// It is [ErrOutcomeUnknown] and wraps the cause. Before sending it again, look: [PluginsService.List] or
+// [TasksService.List] tell whether it took effect or is under way.
+type OutcomeUnknownError struct {
+	Op      string    // as in APIError
+	Plugin  PluginID  // zero if not known beforehand, as for a GitHub release
+	Version string    // empty if not known
+	SentAt  time.Time // local time of the attempt
+	Err     error     // why no answer came
+}
+
+func (e *OutcomeUnknownError) Error() string {
+	subject := ""
+	if e.Plugin != (PluginID{}) {
+		subject = " of " + e.Plugin.String()
+		if e.Version != "" {
+			subject += " " + e.Version
+		}
+	}
+	return fmt.Sprintf("langbot: %s%s: outcome unknown, sent at %s: look at the plugins and tasks of the server before sending it again: %v",
+		e.Op, subject, e.SentAt.Format(time.RFC3339), e.Err)
+}
+
+// Is reports whether target is [ErrOutcomeUnknown].
+func (e *OutcomeUnknownError) Is(target error) bool { return target == ErrOutcomeUnknown }
+
+// Unwrap returns why no answer came: a network error, the end of the context, or an answer that was none.
+func (e *OutcomeUnknownError) Unwrap() error { return e.Err }
+
+// A TaskError says that the operation ran on the server and failed. After a failed removal of a plugin that is not
+// there it is [ErrNotFound] too.
+type TaskError struct {
+	Task     Task // its Message and Traceback tell why, to a user token; an API key is not told
+	notFound bool
+}
+
+func (e *TaskError) Error() string {
+	message := firstLine(e.Task.Message)
+	switch {
+	case e.Task.State == TaskCancelled:
+		message = "cancelled"
+	case message == "":
+		message = "the server gave no reason"
+	}
+	text := fmt.Sprintf("langbot: task %d failed", e.Task.ID)
+	if e.Task.Name != "" {
+		text = fmt.Sprintf("langbot: task %d (%s) failed", e.Task.ID, e.Task.Name)
+	}
+	if e.notFound {
+		text += ": the plugin is not there"
+	}
+	return text + ": " + message
+}
+
+// Is reports whether target is [ErrNotFound], and the task failed because the plugin to remove is not there.
+func (e *TaskError) Is(target error) bool { return e.notFound && target == ErrNotFound }
+
+func firstLine(s string) string {
+	const most = 300
+	s, _, _ = strings.Cut(strings.TrimSpace(s), "\n")
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + " …"
+	}
+	return s
+}
+
+// A WaitError says that watching ended before the end of what was watched, or that there is nothing to see. The
+// operation itself may go on: take up the wait again with [Operation.Wait], or [TasksService.Resume] and
+// [Operation.Token].
+type WaitError struct {
+	Task   Task   // as last seen; zero if never
+	Plugin Plugin // as last seen; zero if never, or absent
+	Err    error  // why: the end of the context, ErrTaskLost, ErrTasksHidden, ErrNoEffect, or the failure of the last poll
+	hint   string
+}
+
+func (e *WaitError) Error() string {
+	text := "langbot: wait ended: " + e.Err.Error()
+	if e.hint != "" {
+		text += ": " + e.hint
+	}
+	if e.Task.State != "" {
+		text += fmt.Sprintf(" (task %d was %s", e.Task.ID, e.Task.State)
+		if e.Task.Action != "" {
+			text += ", " + e.Task.Action
+		}
+		text += ")"
+	}
+	return text
+}
+
+// Unwrap returns why the wait ended.
+func (e *WaitError) Unwrap() error { return e.Err }
+
+// A callError is a call that got no answer and may be made again.
+type callError struct {
+	op       string
+	attempts int
+	err      error
+}
+
+func (e *callError) Error() string {
+	text := fmt.Sprintf("langbot: %s: %v", e.op, e.err)
+	if e.attempts > 1 {
+		text += fmt.Sprintf(" (%d attempts)", e.attempts)
+	}
+	return text
+}
+
+func (e *callError) Unwrap() error { return e.err }
+
+// A maskedError stands for an error whose text held a credential. Only its nature is left.
+type maskedError struct {
+	text string
+	err  error
+}
+
+func (e *maskedError) Error() string        { return e.text }
+func (e *maskedError) Is(target error) bool { return errors.Is(e.err, target) }
+
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("langbot: %w: "+format, append([]any{ErrInvalid}, args...)...)
+}
+
+// because is the end of ctx with its cause. ctx must have ended.
+func because(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if cause == nil || errors.Is(cause, err) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, cause)
+}
+
+// classOf is the class of an answer by its status and code. It never looks at the message, but where a comment says so.
+func classOf(e endpoint, status int, code, message string) error {
+	switch {
+	case status < 300:
+		if e.class200 != nil {
+			return e.class200
+		}
+		return ErrInvalid
+	case status == http.StatusNotFound:
+		return notFoundClass(code)
+	case status == http.StatusBadRequest && e.limited != nil && code == "-1" && e.limited(message):
+		return ErrLimit
+	case code == "-2" && strings.HasPrefix(message, "413 "):
+		return ErrTooLarge // up to 4.10.6 the text is all there is: truth 4.10.6, 07-local-body-limit-plus-1
+	}
+	return classOfStatus(status)
+}
+
+// notFoundClass knows what a 404 means: -1 is a plugin that does not run, 404 a task that is not there, and
+// resource_not_found an account or workspace without access, on every route.
+func notFoundClass(code string) error {
+	switch code {
+	case "-1", "404":
+		return ErrNotFound
+	case "resource_not_found":
+		return ErrForbidden
+	}
+	return nil
+}
+
+func classOfStatus(status int) error {
+	switch {
+	case status == http.StatusUnauthorized:
+		return ErrUnauthorized
+	case status == http.StatusForbidden:
+		return ErrForbidden
+	case status == http.StatusNotFound, status < 400:
+		return nil
+	case status == http.StatusRequestEntityTooLarge:
+		return ErrTooLarge
+	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable, status == http.StatusRequestTimeout:
+		return ErrBusy
+	case status >= 500:
+		return ErrServer
+	}
+	return ErrInvalid
+}

@@ -1,0 +1,251 @@
+// Operations: a change that the server makes in the background, and the wait for its effect.
+
+package langbot
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/langbot-go/langbot/internal/envelope"
+)
+
+// An Operation is a change that a server has accepted: an installation or a removal. Accepted is not done: call
+// [Operation.Wait]. It is safe for concurrent use.
+type Operation struct {
+	client  *Client
+	resumed bool
+
+	mu     sync.Mutex
+	ticket ticket
+}
+
+// An Outcome is how an operation ended well.
+type Outcome struct {
+	Plugin Plugin // as it runs now; zero after a removal
+	Task   Task   // zero if the server hides its tasks from the credential
+}
+
+// Token returns a string by which [TasksService.Resume] takes up the operation in any process, as long as the server
+// runs. It names the server, the task and the plugin, and holds no credential.
+func (o *Operation) Token() string {
+	return o.state().String()
+}
+
+func (o *Operation) state() ticket {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.ticket
+}
+
+// Poll asks once how far the task is. A task that has succeeded may not have shown its effect yet: that is for
+// [Operation.Wait] to see.
+//
+// Errors: [ErrTaskLost], [ErrTasksHidden], and those of [TasksService.Get].
+//
+// API: GET /api/v1/system/tasks/{id}.
+func (o *Operation) Poll(ctx context.Context) (Task, error) {
+	t := o.state()
+	if t.Access == tasksHidden && !o.resumed {
+		return Task{}, t.unseen("")
+	}
+	task, err := o.client.Tasks.get(ctx, getTask.at(strconv.FormatInt(t.Task, 10)).polling(), t.Task)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return Task{}, &WaitError{Err: ErrTaskLost, hint: "the server was restarted, or has dropped the finished task; the plugin tells how it ended"}
+	case err != nil:
+		return Task{}, err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if task.State != TaskCancelled && !o.ticket.belongs(task, o.resumed) {
+		return Task{}, &WaitError{Err: ErrTaskLost, hint: "its number belongs to another task now: the server was restarted"}
+	}
+	return task, nil
+}
+
+// Events polls the task, as [Operation.Wait] does, and yields it each time it differs from before, last in its final
+// state. A failed task is yielded without an error. An error ends the sequence; breaking off the loop ends the polling.
+// The effect of a task that succeeded is not awaited: call [Operation.Wait] after the loop.
+//
+// Errors: as [Operation.Wait], but [ErrNoEffect] and [*TaskError].
+func (o *Operation) Events(ctx context.Context) iter.Seq2[Task, error] {
+	return func(yield func(Task, error) bool) {
+		var last Task
+		_, err := o.follow(ctx, func(task Task) bool {
+			if task == last {
+				return true
+			}
+			last = task
+			return yield(task, nil)
+		})
+		if err != nil && err != errStopped {
+			yield(last, err)
+		}
+	}
+}
+
+// errStopped ends a follow whose caller has seen enough.
+var errStopped = errors.New("stopped")
+
+// Wait returns once the effect is there: after an installation the plugin is initialized, in the version asked for if
+// one was; after a removal it is gone. It polls at once and then ever more slowly, see [Polling], until the operation
+// ends or ctx does. Failing polls are tolerated for a while. It may be called again, also after an error.
+//
+// Where a server hides its tasks (an API key before 4.10.11), Wait watches the list of plugins instead and succeeds only
+// on a change that can be nothing else. Where none could be told it returns [ErrTasksHidden] at once, else after
+// Polling.Hidden; it never says then that the operation failed.
+//
+// Errors: [*TaskError] (it failed), [ErrNoEffect] (the task succeeded, the effect did not show within Polling.Settle),
+// [ErrTaskLost], [ErrTasksHidden], [ErrForbidden] (the key lacks resource.view), [ErrUnauthorized], the end of ctx, or
+// what the polls failed with. All but the first are in a [*WaitError], after which the operation may go on.
+//
+// API: GET /api/v1/system/tasks/{id}, then GET /api/v1/plugins/{author}/{name}.
+func (o *Operation) Wait(ctx context.Context) (Outcome, error) {
+	switch o.access(ctx) {
+	case tasksHidden:
+		return o.watchList(ctx)
+	case tasksForbidden:
+		return Outcome{}, &WaitError{Err: ErrForbidden, hint: "the API key lacks the permission resource.view, without which it cannot watch what it starts"}
+	}
+	task, err := o.follow(ctx, nil)
+	if err != nil {
+		return Outcome{Task: task}, err
+	}
+	if task.State != TaskSucceeded {
+		return Outcome{Task: task}, o.failure(ctx, task)
+	}
+	goal := goal{client: o.client, ticket: o.state()}
+	plugin, err := goal.reach(ctx, o.client.settings.polling.Settle, task)
+	return Outcome{Plugin: plugin, Task: task}, err
+}
+
+// access is what the credential may see, asked anew when the token came from another process: that one may have had
+// another credential.
+func (o *Operation) access(ctx context.Context) access {
+	known := o.state().Access
+	if !o.resumed {
+		return known
+	}
+	now, err := o.client.taskAccess(ctx)
+	if err != nil {
+		return known
+	}
+	return now
+}
+
+// follow polls the task to its final state, or until seen returns false.
+func (o *Operation) follow(ctx context.Context, seen func(Task) bool) (Task, error) {
+	w := newWatch(o.client.settings.polling)
+	var last Task
+	for {
+		task, err := o.Poll(ctx)
+		if err == nil {
+			last = task
+			w.good()
+			if seen != nil && !seen(task) {
+				return task, errStopped
+			}
+			if task.State.final() {
+				return task, nil
+			}
+		} else if !w.tolerates(ctx, err) {
+			return last, ended(ctx, err, last, Plugin{})
+		}
+		if err := w.pause(ctx); err != nil {
+			return last, ended(ctx, err, last, Plugin{})
+		}
+	}
+}
+
+// failure is the error of a task that ran and failed. To an API key the reason of a failed removal is withheld, so
+// whether there was nothing to remove is asked of the plugin itself.
+func (o *Operation) failure(ctx context.Context, task Task) error {
+	t := o.state()
+	failed := &TaskError{Task: task}
+	if t.Kind == kindDelete {
+		_, err := o.client.Plugins.Get(ctx, t.Plugin)
+		failed.notFound = errors.Is(err, ErrNotFound)
+	}
+	return failed
+}
+
+// start sends a request that makes a task, and returns the operation.
+func (c *Client) start(ctx context.Context, r route, in any, t ticket) (*Operation, error) {
+	t.Server = c.settings.base.String()
+	if err := c.look(ctx, &t); err != nil {
+		return nil, err
+	}
+	sent := time.Now()
+	data, header, err := exchange[struct {
+		TaskID envelope.Loose `json:"task_id"` // a number on servers, a string in their published description
+	}](ctx, c, r, in)
+	if err != nil {
+		return nil, err
+	}
+	if t.Task, err = strconv.ParseInt(string(data.TaskID), 10, 64); err != nil { // never 0 instead: that is a task's id
+		return nil, &OutcomeUnknownError{Op: r.pattern, Plugin: r.plugin, Version: r.version, SentAt: sent,
+			Err: &ProtocolError{StatusCode: http.StatusOK, Op: r.pattern, Attempts: 1, Hint: "the answer names no task"}}
+	}
+	if date, err := http.ParseTime(header.Get("Date")); err == nil {
+		t.Sent = date
+	}
+	return &Operation{client: c, ticket: t}, nil
+}
+
+// look finds out, before anything is changed, how the operation can be watched: a server that hides its tasks from the
+// credential needs something to compare with later.
+func (c *Client) look(ctx context.Context, t *ticket) error {
+	var err error
+	if t.Access, err = c.taskAccess(ctx); err != nil || t.Access != tasksHidden || t.Plugin == (PluginID{}) {
+		return err
+	}
+	if t.Kind == kindDelete && c.wedgedByReads(ctx) {
+		t.Baseline = &baseline{Blind: true}
+		return nil
+	}
+	plugins, err := c.Plugins.List(ctx)
+	if errors.Is(err, ErrUnauthorized) || ctx.Err() != nil {
+		return err // the tasks were not hidden: the credential is bad
+	}
+	if err != nil {
+		return nil // without something to compare with, Wait will say so
+	}
+	p, listed := find(plugins, t.Plugin)
+	t.Baseline = &baseline{Listed: listed, Version: p.Version}
+	return nil
+}
+
+// taskAccess asks for task 0, unless the credential is known to see tasks.
+func (c *Client) taskAccess(ctx context.Context) (access, error) {
+	cred := c.settings.credential
+	if cred == nil || cred.readsTasks.Load() || c.hasUserToken(ctx) {
+		return tasksShown, nil
+	}
+	_, err := call[struct{}](ctx, c, getTask.at("0"), nil)
+	switch {
+	case err == nil, errors.Is(err, ErrNotFound):
+		c.showsTasks()
+		return tasksShown, nil
+	case errors.Is(err, ErrUnauthorized):
+		return tasksHidden, nil // or the credential is bad, which the next request tells
+	case errors.Is(err, ErrForbidden):
+		return tasksForbidden, nil
+	}
+	return tasksShown, err
+}
+
+// wedgedByReads reports whether this server may hang for good when its plugins are read during a removal: 4.10.7 to
+// 4.10.10 hide tasks and do. A version that cannot be read is taken for one of them.
+func (c *Client) wedgedByReads(ctx context.Context) bool {
+	info, err := c.System.Info(ctx)
+	if err != nil {
+		return true
+	}
+	r, ok := parseRelease(info.Version)
+	return !ok || r.atLeast(4, 10, 7)
+}

@@ -1,0 +1,367 @@
+// Plugins: what is installed and what can be done to it. Installing is in install.go.
+
+package langbot
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/langbot-go/langbot/internal/envelope"
+)
+
+// The API of this file, in the order of its methods.
+var (
+	listPlugins  = endpoint{pattern: "GET /api/v1/plugins", effect: repeatable}
+	getPlugin    = endpoint{pattern: "GET /api/v1/plugins/{author}/{name}", effect: repeatable}
+	deletePlugin = endpoint{pattern: "DELETE /api/v1/plugins/{author}/{name}", effect: once}
+)
+
+// A PluginID names a plugin by its author and its name, as its manifest does. Letter case counts.
+type PluginID struct {
+	Author string
+	Name   string
+}
+
+// ParsePluginID reads "author/name". Anything that no LangBot could be asked for is [ErrInvalid]: an empty part, another
+// slash, "." or "..", control characters, blanks at an end.
+func ParsePluginID(s string) (PluginID, error) {
+	author, name, ok := strings.Cut(s, "/")
+	if !ok {
+		return PluginID{}, invalid("plugin id %q: want author/name", s)
+	}
+	id := PluginID{author, name}
+	return id, id.check()
+}
+
+// String returns "author/name".
+func (id PluginID) String() string { return id.Author + "/" + id.Name }
+
+// MarshalText returns "author/name".
+func (id PluginID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText is [ParsePluginID].
+func (id *PluginID) UnmarshalText(text []byte) error {
+	parsed, err := ParsePluginID(string(text))
+	if err != nil {
+		return err
+	}
+	*id = parsed
+	return nil
+}
+
+func (id PluginID) check() error {
+	for _, part := range []string{id.Author, id.Name} {
+		if reason := unaddressable(part); reason != "" {
+			return invalid("plugin id %q: %s", id.String(), reason)
+		}
+	}
+	return nil
+}
+
+// unaddressable says why part of an id cannot stand in a path, if it cannot. Servers decode %2F before they route.
+func unaddressable(part string) string {
+	switch {
+	case part == "":
+		return "author and name must not be empty"
+	case strings.Contains(part, "/"):
+		return "a slash cannot be part of an author or name: no URL reaches such a plugin"
+	case part == "." || part == "..":
+		return `"." and ".." cannot be an author or name`
+	case strings.TrimSpace(part) != part:
+		return "author and name must not begin or end with a blank"
+	case !utf8.ValidString(part) || strings.ContainsFunc(part, unicode.IsControl):
+		return "author and name must be UTF-8 without control characters"
+	}
+	return ""
+}
+
+// A Plugin is one plugin that is installed and known to the plugin runtime. Servers leave out what they like: any field
+// may be zero.
+type Plugin struct {
+	ID          PluginID
+	Version     string // as the manifest has it
+	Label       Text   // its name for people
+	Description Text
+	Status      PluginStatus
+	Debug       bool            // connected by its developer, not installed
+	Source      string          // "local", "github", "marketplace", "debug"
+	InstallInfo json.RawMessage // where it came from, as the server tells it; differs by source and release
+	Components  []Component
+	Manifest    json.RawMessage // the whole of manifest.yaml, as JSON; secrets in it are masked from 4.10.7 on
+}
+
+// A PluginStatus is the state of a plugin's process. Other values than the constants are passed through.
+type PluginStatus string
+
+// What releases 4.6.0 to 4.11.2 answer. Only PluginInitialized means that the plugin works.
+const (
+	PluginUnmounted   PluginStatus = "unmounted"
+	PluginMounted     PluginStatus = "mounted" // its process is there, and starting or failing
+	PluginInitialized PluginStatus = "initialized"
+)
+
+// A Component is one part of a plugin.
+type Component struct {
+	Kind string // "Tool", "Command", "EventListener", …
+	Name string
+}
+
+// A Text is one text in several languages, by codes like en_US and zh_Hans.
+type Text map[string]string
+
+// In returns the text in the language lang ("zh_Hans" and "zh-Hans" are the same, "zh" takes any Chinese), else in
+// English, else in any language; empty only if there is no text.
+func (t Text) In(lang string) string {
+	lang = strings.ReplaceAll(lang, "-", "_")
+	if text, ok := t[lang]; ok {
+		return text
+	}
+	short, _, _ := strings.Cut(lang, "_")
+	languages := make([]string, 0, len(t))
+	for l := range t {
+		languages = append(languages, l)
+	}
+	slices.Sort(languages)
+	for _, want := range []string{short, "en"} {
+		for _, l := range languages {
+			if want != "" && (l == want || strings.HasPrefix(l, want+"_")) {
+				return t[l]
+			}
+		}
+	}
+	if len(languages) == 0 {
+		return ""
+	}
+	return t[languages[0]]
+}
+
+// UnmarshalJSON takes an object of texts, or one text without a language. It never fails: a manifest may hold anything.
+func (t *Text) UnmarshalJSON(data []byte) error {
+	*t = nil
+	var texts map[string]string
+	if json.Unmarshal(data, &texts) == nil {
+		*t = texts
+		return nil
+	}
+	var loose map[string]envelope.Loose
+	if json.Unmarshal(data, &loose) != nil {
+		loose = map[string]envelope.Loose{"": ""}
+		var one string
+		if json.Unmarshal(data, &one) != nil {
+			return nil
+		}
+		loose[""] = envelope.Loose(one)
+	}
+	*t = make(Text, len(loose))
+	for lang, text := range loose {
+		(*t)[lang] = string(text)
+	}
+	return nil
+}
+
+// A PluginsService manages the plugins of a server. See [Client.Plugins].
+type PluginsService struct{ client *Client }
+
+// List returns the plugins that are running or starting, in the server's order: newest installed first. A plugin that
+// failed to start, or is just being installed, upgraded or configured, is not among them, and right after the plugin
+// runtime has reconnected the list may be empty for seconds: absent is not removed.
+//
+// Errors: [ErrUnauthorized], [ErrForbidden], [ErrServer] (also while the plugin runtime is away), [*ProtocolError].
+//
+// API: GET /api/v1/plugins, since LangBot 4.0.0; API keys since 4.6.0.
+func (s *PluginsService) List(ctx context.Context) ([]Plugin, error) {
+	return s.list(ctx, listPlugins.at())
+}
+
+func (s *PluginsService) list(ctx context.Context, r route) ([]Plugin, error) {
+	data, err := call[struct {
+		Plugins []wirePlugin `json:"plugins"`
+	}](ctx, s.client, r, nil)
+	if err != nil {
+		return nil, err
+	}
+	plugins := make([]Plugin, len(data.Plugins))
+	for i := range data.Plugins {
+		plugins[i] = data.Plugins[i].public()
+	}
+	return plugins, nil
+}
+
+// Get returns one plugin. [ErrNotFound] means that it is not running now, on every release: it may not be installed, may
+// have failed to start, or may be absent for seconds during an installation or after a change of its config. To wait for
+// it use [PluginsService.WaitReady].
+//
+// Errors: [ErrNotFound], [ErrInvalid] (an id that no server can be asked for), [ErrUnauthorized], [ErrForbidden] (also
+// an account without access to the workspace), [ErrServer], [*ProtocolError].
+//
+// API: GET /api/v1/plugins/{author}/{name}, since LangBot 4.0.0; API keys since 4.6.0.
+func (s *PluginsService) Get(ctx context.Context, id PluginID) (Plugin, error) {
+	return s.get(ctx, id, false)
+}
+
+func (s *PluginsService) get(ctx context.Context, id PluginID, single bool) (Plugin, error) {
+	if err := id.check(); err != nil {
+		return Plugin{}, err
+	}
+	one, all := getPlugin.at(id.Author, id.Name).about(id, "").polling(), listPlugins.at()
+	if !single {
+		one.single = false
+	} else {
+		all.single = true
+	}
+	data, err := call[struct {
+		Plugin *wirePlugin `json:"plugin"`
+	}](ctx, s.client, one, nil)
+	var refused *APIError
+	switch {
+	case err == nil && data.Plugin == nil:
+		return Plugin{}, &ProtocolError{StatusCode: 200, Op: getPlugin.pattern, Attempts: 1, Hint: "the answer holds no plugin"}
+	case err == nil:
+		return data.Plugin.public(), nil
+	case errors.As(err, &refused) && refused.StatusCode == 500:
+		return s.inList(ctx, all, id, refused)
+	}
+	return Plugin{}, err
+}
+
+// inList decides what a 500 for one plugin means. 4.10.7 and 4.10.8 answer it for every plugin that is not installed:
+// truth 4.10.8, 04-get-missing; other releases when the plugin runtime is away, and then the list fails too.
+func (s *PluginsService) inList(ctx context.Context, r route, id PluginID, refused *APIError) (Plugin, error) {
+	plugins, err := s.list(ctx, r)
+	if err != nil {
+		return Plugin{}, refused
+	}
+	if p, ok := find(plugins, id); ok {
+		return p, nil
+	}
+	absent := *refused
+	absent.class, absent.Message = ErrNotFound, "plugin not found: the server failed to answer for it, and its list is without it"
+	return Plugin{}, &absent
+}
+
+// find prefers an installed plugin to one of the same name that its developer has connected.
+func find(plugins []Plugin, id PluginID) (found Plugin, ok bool) {
+	for _, p := range plugins {
+		if p.ID == id && (!ok || found.Debug) {
+			found, ok = p, true
+		}
+	}
+	return found, ok
+}
+
+// DeleteOptions say what a removal takes along.
+type DeleteOptions struct {
+	Data bool // the plugin's stored data too. Its settings go in any case from 4.10.7 on; before, only with Data
+}
+
+// Delete starts the removal of a plugin and returns as soon as the server has queued it; [Operation.Wait] tells how it
+// ended. Servers do not look whether the plugin is there: that it is not shows in Wait, as a *TaskError that is
+// [ErrNotFound]. A removal is never sent twice.
+//
+// Errors: [ErrInvalid], [ErrUnauthorized], [ErrForbidden], [ErrBusy], [ErrServer], [ErrOutcomeUnknown].
+//
+// API: DELETE /api/v1/plugins/{author}/{name}, since LangBot 4.0.0; API keys since 4.6.0.
+func (s *PluginsService) Delete(ctx context.Context, id PluginID, opts DeleteOptions) (*Operation, error) {
+	if err := id.check(); err != nil {
+		return nil, err
+	}
+	r := deletePlugin.at(id.Author, id.Name).about(id, "")
+	if opts.Data {
+		r = r.with(url.Values{"delete_data": {"true"}}) // nothing else counts as true
+	}
+	return s.client.start(ctx, r, nil, ticket{Kind: kindDelete, Plugin: id})
+}
+
+// WaitReady waits until the plugin is initialized in the given version (empty: in any), as after a restart, a change of
+// its config or somebody else's installation. It polls as [Operation.Wait] does, until ctx or Polling.Hidden ends it
+// with a *WaitError: [ErrNoEffect], with the plugin as last seen, if the server answered to the end.
+//
+// API: GET /api/v1/plugins/{author}/{name}, since LangBot 4.0.0; API keys since 4.6.0.
+func (s *PluginsService) WaitReady(ctx context.Context, id PluginID, version string) (Plugin, error) {
+	if err := id.check(); err != nil {
+		return Plugin{}, err
+	}
+	goal := goal{client: s.client, ticket: ticket{Kind: kindInstall, Plugin: id, Version: version}}
+	return goal.reach(ctx, s.client.settings.polling.Hidden, Task{})
+}
+
+// wirePlugin is a plugin on the wire: nested since 4.3.0, flat before.
+type wirePlugin struct {
+	Manifest    wireManifest    `json:"manifest"`
+	Status      envelope.Loose  `json:"status"`
+	Debug       envelope.Loose  `json:"debug"`
+	Source      envelope.Loose  `json:"install_source"`
+	InstallInfo json.RawMessage `json:"install_info"`
+	Components  []wireComponent `json:"components"`
+	wireMetadata
+}
+
+type wireMetadata struct {
+	Author      envelope.Loose `json:"author"`
+	Name        envelope.Loose `json:"name"`
+	Version     envelope.Loose `json:"version"` // unquoted in YAML it is a number here
+	Label       Text           `json:"label"`
+	Description Text           `json:"description"`
+}
+
+// wireManifest is {"manifest": {…the file…}, "owner": …, "rel_path": …}. The file is kept as it is, and its metadata read
+// from there, so that the rest is not decoded.
+type wireManifest struct {
+	file     json.RawMessage
+	metadata wireMetadata
+}
+
+// UnmarshalJSON never fails: a manifest may hold anything.
+func (m *wireManifest) UnmarshalJSON(data []byte) error {
+	if file := envelope.Field(data, "manifest"); len(file) > 0 && file[0] == '{' {
+		m.file = bytes.Clone(file)
+		if metadata := envelope.Field(m.file, "metadata"); metadata != nil {
+			_ = json.Unmarshal(metadata, &m.metadata)
+		}
+	}
+	return nil
+}
+
+type wireComponent struct{ Component }
+
+// UnmarshalJSON never fails, as that of wireManifest.
+func (c *wireComponent) UnmarshalJSON(data []byte) error {
+	file := envelope.Field(data, "manifest", "manifest")
+	var kind, name envelope.Loose
+	_ = kind.UnmarshalJSON(envelope.Field(file, "kind"))
+	_ = name.UnmarshalJSON(envelope.Field(file, "metadata", "name"))
+	c.Kind, c.Name = string(kind), string(name)
+	return nil
+}
+
+func (w *wirePlugin) public() Plugin {
+	m := w.Manifest.metadata
+	if w.Manifest.file == nil {
+		m = w.wireMetadata
+	}
+	p := Plugin{
+		ID:          PluginID{string(m.Author), string(m.Name)},
+		Version:     string(m.Version),
+		Label:       m.Label,
+		Description: m.Description,
+		Status:      PluginStatus(w.Status),
+		Debug:       w.Debug == "true",
+		Source:      string(w.Source),
+		InstallInfo: w.InstallInfo,
+		Manifest:    w.Manifest.file,
+	}
+	if len(w.Components) > 0 {
+		p.Components = make([]Component, len(w.Components))
+		for i, c := range w.Components {
+			p.Components[i] = c.Component
+		}
+	}
+	return p
+}

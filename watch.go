@@ -1,0 +1,271 @@
+// Watching: the pace of polls, and how the effect of an operation is seen.
+
+package langbot
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+)
+
+// A watch paces polls and counts how long they have failed.
+type watch struct {
+	polling Polling
+	started time.Time
+	failing time.Time // since when; zero while polls succeed
+}
+
+func newWatch(p Polling) *watch { return &watch{polling: p, started: time.Now()} }
+
+func (w *watch) elapsed() time.Duration { return time.Since(w.started) }
+
+// pause waits a tenth of the time waited so far, within bounds and give or take a tenth, so that many waits do not poll in step.
+func (w *watch) pause(ctx context.Context) error {
+	d := min(max(w.polling.Interval, w.elapsed()/10), w.polling.MaxInterval)
+	d += time.Duration((rand.Float64() - 0.5) / 5 * float64(d))
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return because(ctx)
+	case <-timer.C:
+		return nil
+	}
+}
+
+func (w *watch) good() { w.failing = time.Time{} }
+
+// tolerates reports whether watching goes on after a poll that failed with err: yes for a while if the server was not
+// reached or failed, no if it refused.
+func (w *watch) tolerates(ctx context.Context, err error) bool {
+	if ctx.Err() != nil || !passing(err) {
+		return false
+	}
+	now := time.Now()
+	if w.failing.IsZero() {
+		w.failing = now
+	}
+	return now.Sub(w.failing) < w.polling.Tolerance
+}
+
+// passing reports whether err may pass by itself.
+func passing(err error) bool {
+	var api *APIError
+	var protocol *ProtocolError
+	var wait *WaitError
+	switch {
+	case errors.As(err, &wait), errors.Is(err, ErrUnauthorized), errors.Is(err, ErrForbidden), errors.Is(err, ErrInvalid):
+		return false
+	case errors.As(err, &protocol):
+		return protocol.StatusCode >= 500 || errors.Is(err, ErrBusy)
+	case errors.As(err, &api):
+		return api.StatusCode >= 500 || errors.Is(err, ErrBusy)
+	}
+	return true
+}
+
+// ended is the error of a wait that ends before what it waited for.
+func ended(ctx context.Context, err error, task Task, plugin Plugin) error {
+	var wait *WaitError
+	if errors.As(err, &wait) {
+		w := *wait
+		w.Task, w.Plugin = task, plugin
+		return &w
+	}
+	if ctx.Err() != nil {
+		return &WaitError{Err: because(ctx), Task: task, Plugin: plugin, hint: "the operation goes on"}
+	}
+	return &WaitError{Err: err, Task: task, Plugin: plugin}
+}
+
+// A goal is the effect of an operation whose task has succeeded, or of none: what the plugins must look like.
+type goal struct {
+	client *Client
+	ticket ticket
+}
+
+// reach polls the plugin until the effect shows, for patience at most.
+func (g goal) reach(ctx context.Context, patience time.Duration, task Task) (Plugin, error) {
+	w := newWatch(g.client.settings.polling)
+	var last Plugin
+	for {
+		p, err := g.look(ctx)
+		switch {
+		case err == nil:
+			w.good()
+			last = p
+			if g.met(p) {
+				return p, nil
+			}
+			if w.elapsed() >= patience {
+				return Plugin{}, &WaitError{Err: ErrNoEffect, Task: task, Plugin: p, hint: g.missing(p)}
+			}
+		case !w.tolerates(ctx, err):
+			return Plugin{}, ended(ctx, err, task, last)
+		}
+		if err := w.pause(ctx); err != nil {
+			return Plugin{}, ended(ctx, err, task, last)
+		}
+	}
+}
+
+// look returns the plugin as it is now, and a zero Plugin when it is not there.
+func (g goal) look(ctx context.Context) (Plugin, error) {
+	if g.ticket.Plugin == (PluginID{}) {
+		return g.fromGitHub(ctx)
+	}
+	p, err := g.client.Plugins.get(ctx, g.ticket.Plugin, true)
+	if errors.Is(err, ErrNotFound) {
+		return Plugin{}, nil
+	}
+	return p, err
+}
+
+// fromGitHub looks for the plugin of a release whose archive nobody has opened here: servers keep in the list where a
+// plugin came from.
+func (g goal) fromGitHub(ctx context.Context) (Plugin, error) {
+	plugins, err := g.client.Plugins.list(ctx, listPlugins.at().polling())
+	if err != nil {
+		return Plugin{}, err
+	}
+	for _, p := range plugins {
+		var from source
+		if p.Source == "github" && json.Unmarshal(p.InstallInfo, &from) == nil && g.ticket.Source.same(from) {
+			return p, nil
+		}
+	}
+	return Plugin{}, nil
+}
+
+func (s source) same(other source) bool {
+	if s.Owner == "" {
+		return s.URL == other.URL
+	}
+	return strings.EqualFold(s.Owner, other.Owner) && strings.EqualFold(s.Repo, other.Repo) && s.Tag == other.Tag
+}
+
+func (g goal) met(p Plugin) bool {
+	if g.ticket.Kind == kindDelete {
+		return p.ID == (PluginID{})
+	}
+	return p.Status == PluginInitialized && (g.ticket.Version == "" || p.Version == g.ticket.Version)
+}
+
+// missing says what of the effect is not there.
+func (g goal) missing(p Plugin) string {
+	t := g.ticket
+	switch {
+	case t.Kind == kindDelete:
+		return fmt.Sprintf("%s is still there", t.Plugin)
+	case p.ID == (PluginID{}):
+		return fmt.Sprintf("%s is not running: it may have failed to start, or be no plugin but an MCP server or a skill", t.subject())
+	case p.Status != PluginInitialized:
+		return fmt.Sprintf("%s is %q, not initialized", p.ID, p.Status)
+	}
+	return fmt.Sprintf("%s runs in version %s, not in %s as asked for", p.ID, p.Version, t.Version)
+}
+
+func (t ticket) subject() string {
+	if t.Plugin == (PluginID{}) {
+		return fmt.Sprintf("the plugin of %s/%s %s", t.Source.Owner, t.Source.Repo, t.Source.Tag)
+	}
+	return t.Plugin.String()
+}
+
+// unseen is the error of a wait that has nothing to see.
+func (t ticket) unseen(why string) *WaitError {
+	hint := "a user token (WithLogin) sees them, and so does a key from LangBot 4.10.11 on"
+	if why != "" {
+		hint = why + "; " + hint
+	}
+	return &WaitError{Err: ErrTasksHidden, hint: hint}
+}
+
+// indistinct says why no later list could prove that the operation has succeeded, if none could.
+func (t ticket) indistinct() string {
+	b := t.Baseline
+	switch {
+	case t.Plugin == (PluginID{}):
+		return "which plugin a GitHub release holds is not known beforehand"
+	case b == nil:
+		return "the plugins could not be listed before"
+	case t.Kind == kindDelete && b.Blind:
+		return "reading the plugins during a removal can hang this release for good"
+	case t.Kind == kindDelete && !b.Listed:
+		return "the plugin was not listed before either"
+	case t.Kind == kindInstall && b.Listed && b.Version == t.Version:
+		return "the plugin was listed in this version before"
+	}
+	return ""
+}
+
+// stays is how long a plugin must be absent from the list to count as removed: a list may lack it in passing.
+const stays = 5 * time.Second
+
+// watchList waits for the effect where the task cannot be seen. Only a change that the operation alone can have made
+// counts; a plugin that is mounted, or absent after an installation, proves nothing.
+func (o *Operation) watchList(ctx context.Context) (Outcome, error) {
+	t := o.state()
+	if why := t.indistinct(); why != "" {
+		return Outcome{}, t.unseen(why)
+	}
+	w := newWatch(o.client.settings.polling)
+	var last Plugin
+	var absent time.Time // since when; zero while it is there
+	for {
+		plugins, err := o.client.Plugins.list(ctx, listPlugins.at().polling())
+		switch {
+		case err == nil:
+			w.good()
+			p, listed := find(plugins, t.Plugin)
+			last = p
+			if t.Kind == kindInstall && listed && t.changed(p) {
+				return Outcome{Plugin: p}, nil
+			}
+			if absent = since(absent, !listed); t.Kind == kindDelete && !listed && time.Since(absent) >= stays {
+				return Outcome{}, nil
+			}
+		case slow(err): // another installation blocks reads on 4.10.9 and 4.10.10
+			absent = time.Time{}
+		case !w.tolerates(ctx, err):
+			return Outcome{}, ended(ctx, err, Task{}, last)
+		default:
+			absent = time.Time{}
+		}
+		if w.elapsed() >= w.polling.Hidden {
+			return Outcome{}, ended(ctx, t.unseen("no change showed in "+w.polling.Hidden.String()), Task{}, last)
+		}
+		if err := w.pause(ctx); err != nil {
+			return Outcome{}, ended(ctx, err, Task{}, last)
+		}
+	}
+}
+
+// changed reports whether p is what the installation was to bring, and was not there before.
+func (t ticket) changed(p Plugin) bool {
+	b := t.Baseline
+	if p.Status != PluginInitialized || t.Version != "" && p.Version != t.Version {
+		return false
+	}
+	return !b.Listed || p.Version != b.Version
+}
+
+func since(t time.Time, holds bool) time.Time {
+	switch {
+	case !holds:
+		return time.Time{}
+	case t.IsZero():
+		return time.Now()
+	}
+	return t
+}
+
+// slow reports whether err is an attempt that timed out: the server is there, and busy.
+func slow(err error) bool {
+	var timeout interface{ Timeout() bool }
+	return errors.As(err, &timeout) && timeout.Timeout() && !errors.Is(err, context.DeadlineExceeded)
+}
