@@ -158,6 +158,11 @@ func (r route) polling() route {
 	return r
 }
 
+// empty is the error of a success without the data that belongs to it.
+func (r route) empty(what string) error {
+	return &ProtocolError{StatusCode: http.StatusOK, ContentType: "application/json", Op: r.pattern, Attempts: 1, Hint: "the answer holds no " + what}
+}
+
 func (r route) secret(s string) route {
 	r.hide = s
 	return r

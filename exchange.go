@@ -235,6 +235,9 @@ func read[T any](x *request, a *transport.Answer) (T, error) {
 	case e.Data == nil:
 		return zero, nil
 	}
+	if told, ok := any(e.Data).(interface{ mask(func(string) string) }); ok {
+		told.mask(x.mask)
+	}
 	return *e.Data, nil
 }
 

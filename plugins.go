@@ -187,6 +187,9 @@ func (s *PluginsService) list(ctx context.Context, r route) ([]Plugin, error) {
 	if err != nil {
 		return nil, err
 	}
+	if data.Plugins == nil { // not the same as none
+		return nil, r.empty("plugins")
+	}
 	plugins := make([]Plugin, len(data.Plugins))
 	for i := range data.Plugins {
 		plugins[i] = data.Plugins[i].public()
@@ -222,7 +225,7 @@ func (s *PluginsService) get(ctx context.Context, id PluginID, single bool) (Plu
 	var refused *APIError
 	switch {
 	case err == nil && data.Plugin == nil:
-		return Plugin{}, &ProtocolError{StatusCode: 200, Op: getPlugin.pattern, Attempts: 1, Hint: "the answer holds no plugin"}
+		return Plugin{}, one.empty("plugin")
 	case err == nil:
 		return data.Plugin.public(), nil
 	case errors.As(err, &refused) && refused.StatusCode == 500:

@@ -85,6 +85,9 @@ func (s *TasksService) Get(ctx context.Context, id int64) (Task, error) {
 
 func (s *TasksService) get(ctx context.Context, r route, id int64) (Task, error) {
 	data, err := call[wireTask](ctx, s.client, r, nil)
+	if err == nil && data.Runtime == nil && data.Status == "" {
+		return Task{}, r.empty("task")
+	}
 	if err == nil {
 		s.client.showsTasks()
 		return data.public(), nil
@@ -114,11 +117,12 @@ func (s *TasksService) List(ctx context.Context, filter TaskFilter) ([]Task, err
 	if filter.Kind != "" {
 		query.Set("kind", filter.Kind)
 	}
-	data, err := call[struct {
-		Tasks []wireTask `json:"tasks"`
-	}](ctx, s.client, listTasks.at().with(query), nil)
+	data, err := call[wireTasks](ctx, s.client, listTasks.at().with(query), nil)
 	if err != nil {
 		return nil, s.hidden(ctx, err)
+	}
+	if data.Tasks == nil {
+		return nil, listTasks.at().empty("tasks")
 	}
 	s.client.showsTasks()
 	tasks := make([]Task, 0, len(data.Tasks))
@@ -213,6 +217,33 @@ type wireTask struct {
 			PluginID envelope.Loose `json:"plugin_name"`
 		} `json:"metadata"`
 	} `json:"task_context"`
+}
+
+type wireTasks struct {
+	Tasks []wireTask `json:"tasks"`
+}
+
+func (w *wireTasks) mask(hide func(string) string) {
+	for i := range w.Tasks {
+		w.Tasks[i].mask(hide)
+	}
+}
+
+// mask hides the credential in what a task says: its texts come from programs that may print what they got.
+func (w *wireTask) mask(hide func(string) string) {
+	texts := []*envelope.Loose{&w.Name, &w.Label, &w.Context.Action, &w.Context.Metadata.PluginID}
+	if w.Error != nil {
+		texts = append(texts, &w.Error.Message)
+	}
+	if w.Runtime != nil {
+		texts = append(texts, &w.Runtime.Traceback)
+		if w.Runtime.Exception != nil {
+			texts = append(texts, w.Runtime.Exception)
+		}
+	}
+	for _, text := range texts {
+		*text = envelope.Loose(hide(string(*text)))
+	}
 }
 
 // A number that is none counts as absent: what a task tells on its way must not hide how it ended.

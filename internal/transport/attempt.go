@@ -125,6 +125,7 @@ type timeoutError struct{ after time.Duration }
 
 func (e *timeoutError) Error() string        { return fmt.Sprintf("no answer within %v", e.after) }
 func (e *timeoutError) Timeout() bool        { return true }
+func (e *timeoutError) Temporary() bool      { return true } // for net.Error
 func (e *timeoutError) Is(target error) bool { return target == os.ErrDeadlineExceeded }
 
 // tooLargeError ends the reading of an answer.
