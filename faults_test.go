@@ -372,15 +372,17 @@ func inBubble(t *testing.T, handler http.HandlerFunc, test func(t *testing.T, ne
 		done := make(chan struct{})
 		go func() { defer close(done); _ = server.Serve(listener) }()
 		transport := &http.Transport{DialContext: listener.Dial, MaxIdleConnsPerHost: 2000}
+		t.Cleanup(func() {
+			transport.CloseIdleConnections()
+			_ = server.Close()
+			<-done
+		})
 		test(t, func(opts ...langbot.Option) *langbot.Client {
 			client, err := langbot.New("http://langbot.test", append([]langbot.Option{
 				langbot.WithUserToken(userToken), langbot.WithHTTPClient(&http.Client{Transport: transport})}, opts...)...)
 			require.NoError(t, err)
 			return client
 		})
-		transport.CloseIdleConnections()
-		require.NoError(t, server.Close())
-		<-done
 	})
 }
 

@@ -1,0 +1,5 @@
+//go:build !race
+
+package langbot_test
+
+const raceEnabled = false
