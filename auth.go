@@ -19,6 +19,23 @@ type credential struct {
 	token      func(ctx context.Context, c *Client, refused string) (string, error)
 	renewable  bool        // token may answer otherwise once told of a refusal
 	readsTasks atomic.Bool // seen to: the server showed it a task, or that there is none
+	sent       atomic.Pointer[bearer]
+}
+
+// A bearer is a token as a header's value. The last one is kept: it is nearly always the next.
+type bearer struct {
+	token  string
+	value  []string
+	ofUser bool
+}
+
+func (c *credential) bearer(token string) *bearer {
+	if last := c.sent.Load(); last != nil && last.token == token {
+		return last
+	}
+	b := &bearer{token: token, value: []string{"Bearer " + token}, ofUser: isUserToken(token)}
+	c.sent.Store(b)
+	return b
 }
 
 // WithAPIKey authenticates with an API key, as LangBot's settings page makes them, or with the server's global key.

@@ -32,7 +32,8 @@ func New(baseURL string, opts ...Option) (*Client, error) {
 	}
 	s := &settings{
 		base:        base,
-		userAgent:   "langbot-go",
+		server:      base.String(),
+		userAgent:   []string{"langbot-go"},
 		retry:       RetryPolicy{}.withDefaults(),
 		polling:     Polling{}.withDefaults(),
 		maxResponse: defaultMaxResponse,

@@ -3,7 +3,6 @@
 package langbot
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,9 +25,7 @@ import (
 // exchange is call with the answer's header.
 func exchange[T any](ctx context.Context, c *Client, r route, in any) (data T, header http.Header, err error) {
 	x := &request{client: c, route: r, started: time.Now()}
-	if r.hide != "" {
-		x.secrets = append(x.secrets, r.hide)
-	}
+	x.secrets[0] = r.hide
 	answer, err := x.send(ctx, in)
 	defer answer.Release()
 	if err == nil {
@@ -46,7 +43,7 @@ type request struct {
 	started  time.Time
 	sent     time.Time // when the last attempt began, for OutcomeUnknownError
 	attempts int
-	secrets  []string // what must not show in any error
+	secrets  secrets // what must not show in any error: one in the body, and the tokens sent
 }
 
 // send gets the answer to the request, whatever it says. After a refused credential that can be renewed it is sent once
@@ -56,20 +53,18 @@ func (x *request) send(ctx context.Context, in any) (*transport.Answer, error) {
 	if err != nil {
 		return nil, invalid("%s: the body is no JSON: %v", x.route.pattern, err)
 	}
-	token, err := x.token(ctx, "")
-	if err != nil {
+	if x.secrets[1], err = x.token(ctx, ""); err != nil {
 		return nil, err
 	}
-	answer, err := x.attempt(ctx, token, body)
+	answer, err := x.attempt(ctx, x.secrets[1], &body)
 	if err != nil || answer.Status != http.StatusUnauthorized || !x.renewable() {
 		return answer, err
 	}
-	renewed, err := x.token(ctx, token)
-	if err != nil || renewed == token {
+	if x.secrets[2], err = x.token(ctx, x.secrets[1]); err != nil || x.secrets[2] == x.secrets[1] {
 		return answer, err
 	}
 	answer.Release()
-	return x.attempt(ctx, renewed, body)
+	return x.attempt(ctx, x.secrets[2], &body)
 }
 
 func (x *request) renewable() bool {
@@ -85,7 +80,6 @@ func (x *request) token(ctx context.Context, refused string) (string, error) {
 	if err != nil {
 		return "", x.wrap(err)
 	}
-	x.secrets = append(x.secrets, token)
 	return token, nil
 }
 
@@ -112,17 +106,18 @@ func (x *request) attempt(ctx context.Context, token string, body *body) (*trans
 		timeout = min(timeout, s.http.Timeout)
 	}
 	x.sent = time.Now()
-	result, err := x.client.transport.Do(ctx, &transport.Request{
+	result, err := x.client.transport.Do(ctx, transport.Request{
 		Method:     x.route.method(),
 		URL:        x.route.url(s.base),
 		Header:     x.header(token, body),
+		Bytes:      body.json,
 		Body:       body.open,
 		Length:     body.length,
-		Fatal:      body.failed,
+		Fatal:      body.fatal(),
 		Repeatable: x.route.effect == repeatable,
 		Timeout:    timeout + body.extraTime(),
 		Policy:     policy,
-		OnRetry:    x.logRetry(ctx),
+		OnRetry:    logRetries(ctx, s.logger, x.route.pattern),
 	})
 	x.attempts += result.Attempts
 	if err == nil {
@@ -131,7 +126,7 @@ func (x *request) attempt(ctx context.Context, token string, body *body) (*trans
 	return x.unanswered(ctx, token, body, result, err)
 }
 
-func (r route) url(base *url.URL) *url.URL {
+func (r route) url(base *url.URL) url.URL {
 	u := *base
 	u.RawPath = base.EscapedPath() + r.path
 	u.Path = u.RawPath
@@ -139,22 +134,27 @@ func (r route) url(base *url.URL) *url.URL {
 		u.Path, _ = url.PathUnescape(u.RawPath)
 	}
 	u.RawQuery = r.query
-	return &u
+	return u
 }
+
+// What every request says is made once: nobody writes into a header's values.
+var (
+	acceptJSON = []string{"application/json"}
+	sendJSON   = []string{"application/json"}
+)
 
 func (x *request) header(token string, body *body) http.Header {
 	s := x.client.settings
 	h := make(http.Header, 5)
-	h["User-Agent"] = []string{s.userAgent}
-	h["Accept"] = []string{"application/json"}
+	h["User-Agent"], h["Accept"] = s.userAgent, acceptJSON
 	if token != "" {
-		h["Authorization"] = []string{"Bearer " + token}
+		h["Authorization"] = s.credential.bearer(token).value
 	}
 	if s.workspace != "" {
 		h["X-Workspace-Id"] = []string{s.workspace}
 	}
-	if body.contentType != "" {
-		h["Content-Type"] = []string{body.contentType}
+	if body.contentType != nil {
+		h["Content-Type"] = body.contentType
 	}
 	return h
 }
@@ -197,7 +197,7 @@ func withCause(ctx context.Context, err error) error {
 func (x *request) earlyRefusal(ctx context.Context, token string) *transport.Answer {
 	s := x.client.settings
 	r := getPlugin.at(x.route.plugin.Author, x.route.plugin.Name)
-	result, err := x.client.transport.Do(ctx, &transport.Request{
+	result, err := x.client.transport.Do(ctx, transport.Request{
 		Method:     http.MethodGet,
 		URL:        r.url(s.base),
 		Header:     x.header(token, &body{}),
@@ -232,13 +232,12 @@ func read[T any](x *request, a *transport.Answer) (T, error) {
 		return zero, x.notAPI(a, fmt.Errorf("code 0 with status %d", a.Status))
 	case err != nil:
 		return zero, x.notAPI(a, err)
-	case e.Data == nil:
-		return zero, nil
 	}
-	if told, ok := any(e.Data).(interface{ mask(func(string) string) }); ok {
-		told.mask(x.mask)
+	if told, ok := any(&e.Data).(interface{ mask(func(string) string) }); ok {
+		hide := x.secrets
+		told.mask(hide.mask)
 	}
-	return *e.Data, nil
+	return e.Data, nil
 }
 
 func isJSON(h http.Header) bool {
@@ -341,7 +340,8 @@ func (x *request) redirectHint(location string) string {
 	if err != nil || location == "" {
 		return "it is a redirect, which is never followed"
 	}
-	target := x.route.url(x.client.settings.base).ResolveReference(u)
+	asked := x.route.url(x.client.settings.base)
+	target := asked.ResolveReference(u)
 	base := strings.TrimSuffix(target.EscapedPath(), x.route.path)
 	return fmt.Sprintf("it redirects to %s://%s, which is never followed: use %s://%s%s as base URL",
 		target.Scheme, target.Host, target.Scheme, target.Host, strings.TrimRight(base, "/"))
@@ -358,10 +358,14 @@ func snippet(body []byte) string {
 	return text
 }
 
-// mask takes the request's secrets out of text that came from outside. Short ones stay: masking a key "k" would leave
-// nothing readable, and nothing hidden.
-func (x *request) mask(text string) string {
-	for _, secret := range x.secrets {
+func (x *request) mask(text string) string { return x.secrets.mask(text) }
+
+type secrets [3]string
+
+// mask takes the secrets out of text that came from outside. Short ones stay: masking a key "k" would leave nothing
+// readable, and nothing hidden.
+func (s secrets) mask(text string) string {
+	for _, secret := range s {
 		if len(secret) >= 8 && strings.Contains(text, secret) {
 			text = strings.ReplaceAll(text, secret, "***")
 		}
@@ -381,30 +385,24 @@ func (x *request) masked(err error) error {
 	return err
 }
 
-// A body is what a request sends.
+// A body is what a request sends: nothing, JSON, or a form.
 type body struct {
-	contentType string
-	length      int64
-	open        func() (io.Reader, error)
+	contentType []string
+	json        []byte
 	form        *upload.Form
+	open        func() (io.Reader, error) // of form
+	length      int64                     // of form
 }
 
-func newBody(in any) (*body, error) {
+func newBody(in any) (body, error) {
 	switch in := in.(type) {
 	case nil:
-		return &body{}, nil
+		return body{}, nil
 	case *upload.Form:
-		return &body{contentType: in.ContentType(), length: in.Len(), open: in.Body, form: in}, nil
+		return body{contentType: []string{in.ContentType()}, length: in.Len(), open: in.Body, form: in}, nil
 	}
 	data, err := json.Marshal(in)
-	if err != nil {
-		return nil, err
-	}
-	return &body{
-		contentType: "application/json",
-		length:      int64(len(data)),
-		open:        func() (io.Reader, error) { return bytes.NewReader(data), nil },
-	}, nil
+	return body{contentType: sendJSON, json: data}, err
 }
 
 // failure is the reason why the body itself could not be sent, if that is what went wrong.
@@ -415,7 +413,13 @@ func (b *body) failure() error {
 	return b.form.Err()
 }
 
-func (b *body) failed() error { return b.failure() }
+// fatal is failure for the transport, which asks before it repeats; nil for a body that cannot fail.
+func (b *body) fatal() func() error {
+	if b.form == nil {
+		return nil
+	}
+	return b.form.Err
+}
 
 // extraTime is what an upload may take beyond the time of an attempt: its size at 64 KiB/s.
 func (b *body) extraTime() time.Duration {
@@ -445,8 +449,7 @@ func (x *request) log(ctx context.Context, a *transport.Answer, err error) {
 	logger.LogAttrs(ctx, slog.LevelDebug, "langbot call", attrs...)
 }
 
-func (x *request) logRetry(ctx context.Context) func(transport.Retry) {
-	logger := x.client.settings.logger
+func logRetries(ctx context.Context, logger *slog.Logger, op string) func(transport.Retry) {
 	if logger == nil || !logger.Enabled(ctx, slog.LevelDebug) {
 		return nil
 	}
@@ -455,7 +458,7 @@ func (x *request) logRetry(ctx context.Context) func(transport.Retry) {
 		if r.Err != nil {
 			reason = "no answer"
 		}
-		logger.LogAttrs(ctx, slog.LevelDebug, "langbot retry", slog.String("op", x.route.pattern),
+		logger.LogAttrs(ctx, slog.LevelDebug, "langbot retry", slog.String("op", op),
 			slog.Int("attempt", r.Attempt), slog.Duration("wait", r.Wait), slog.String("reason", reason))
 	}
 }

@@ -120,14 +120,14 @@ func (s *PluginsService) InstallGitHub(ctx context.Context, a GitHubAsset) (*Ope
 
 // body is what every release since 4.4.0 can read: the older ones take the URL, the newer ones the numbers.
 func (a GitHubAsset) body() any {
-	body := map[string]any{"owner": a.Owner, "repo": a.Repo, "release_tag": a.ReleaseTag}
-	if a.AssetURL != "" {
-		body["asset_url"] = a.AssetURL
-	}
-	if a.ReleaseID != 0 {
-		body["release_id"], body["asset_id"] = a.ReleaseID, a.AssetID
-	}
-	return body
+	return struct {
+		Owner      string `json:"owner"`
+		Repo       string `json:"repo"`
+		ReleaseTag string `json:"release_tag"`
+		AssetURL   string `json:"asset_url,omitempty"`
+		ReleaseID  int64  `json:"release_id,omitempty"`
+		AssetID    int64  `json:"asset_id,omitempty"`
+	}(a)
 }
 
 // fromURL fills what the download address of a release's file tells: /owner/repo/releases/download/tag/file.
@@ -303,14 +303,14 @@ func (s *PluginsService) InstallMarketplace(ctx context.Context, p MarketplacePl
 	if err := p.ID.check(); err != nil {
 		return nil, err
 	}
-	body := map[string]string{
-		"plugin_author": p.ID.Author,
-		"plugin_name":   p.ID.Name,
-		"plugin_id":     p.ID.String(), // what the published description asks for, and no release reads
-	}
-	if p.Version != "" {
-		body["plugin_version"] = p.Version
-	}
+	body := marketplaceBody{Author: p.ID.Author, Name: p.ID.Name, Version: p.Version, ID: p.ID.String()}
 	r := installMarketplace.at().about(p.ID, p.Version)
 	return s.client.start(ctx, r, body, ticket{Kind: kindInstall, Plugin: p.ID, Version: p.Version})
+}
+
+type marketplaceBody struct {
+	Author  string `json:"plugin_author"`
+	Name    string `json:"plugin_name"`
+	Version string `json:"plugin_version,omitempty"`
+	ID      string `json:"plugin_id"` // what the published description asks for, and no release reads
 }

@@ -176,7 +176,7 @@ func (o *Operation) failure(ctx context.Context, task Task) error {
 
 // start sends a request that makes a task, and returns the operation.
 func (c *Client) start(ctx context.Context, r route, in any, t ticket) (*Operation, error) {
-	t.Server = c.settings.base.String()
+	t.Server = c.settings.server
 	if err := c.look(ctx, &t); err != nil {
 		return nil, err
 	}

@@ -17,10 +17,11 @@ type Option func(*settings) error
 // settings is everything a Client was told. It never changes once the Client exists.
 type settings struct {
 	base        *url.URL
+	server      string // base as text
 	http        *http.Client
 	credential  *credential
 	workspace   string
-	userAgent   string
+	userAgent   []string // a header's value
 	logger      *slog.Logger
 	retry       RetryPolicy
 	polling     Polling
@@ -109,7 +110,7 @@ func WithUserAgent(name string) Option {
 		if !validHeader(name) || name == "" {
 			return invalid("WithUserAgent: the name must be printable ASCII")
 		}
-		s.userAgent = name
+		s.userAgent = []string{name}
 		return nil
 	}
 }

@@ -142,30 +142,6 @@ func (t Text) In(lang string) string {
 	return t[languages[0]]
 }
 
-// UnmarshalJSON takes an object of texts, or one text without a language. It never fails: a manifest may hold anything.
-func (t *Text) UnmarshalJSON(data []byte) error {
-	*t = nil
-	var texts map[string]string
-	if json.Unmarshal(data, &texts) == nil {
-		*t = texts
-		return nil
-	}
-	var loose map[string]envelope.Loose
-	if json.Unmarshal(data, &loose) != nil {
-		loose = map[string]envelope.Loose{"": ""}
-		var one string
-		if json.Unmarshal(data, &one) != nil {
-			return nil
-		}
-		loose[""] = envelope.Loose(one)
-	}
-	*t = make(Text, len(loose))
-	for lang, text := range loose {
-		(*t)[lang] = string(text)
-	}
-	return nil
-}
-
 // A PluginsService manages the plugins of a server. See [Client.Plugins].
 type PluginsService struct{ client *Client }
 
@@ -181,20 +157,11 @@ func (s *PluginsService) List(ctx context.Context) ([]Plugin, error) {
 }
 
 func (s *PluginsService) list(ctx context.Context, r route) ([]Plugin, error) {
-	data, err := call[struct {
-		Plugins []wirePlugin `json:"plugins"`
-	}](ctx, s.client, r, nil)
-	if err != nil {
-		return nil, err
+	plugins, err := call[wirePlugins](ctx, s.client, r, nil)
+	if err == nil && plugins == nil { // not the same as none
+		err = r.empty("plugins")
 	}
-	if data.Plugins == nil { // not the same as none
-		return nil, r.empty("plugins")
-	}
-	plugins := make([]Plugin, len(data.Plugins))
-	for i := range data.Plugins {
-		plugins[i] = data.Plugins[i].public()
-	}
-	return plugins, nil
+	return plugins, err
 }
 
 // Get returns one plugin. [ErrNotFound] means that it is not running now, on every release: it may not be installed, may
@@ -219,15 +186,13 @@ func (s *PluginsService) get(ctx context.Context, id PluginID, single bool) (Plu
 	} else {
 		all.single = true
 	}
-	data, err := call[struct {
-		Plugin *wirePlugin `json:"plugin"`
-	}](ctx, s.client, one, nil)
+	data, err := call[wirePlugin](ctx, s.client, one, nil)
 	var refused *APIError
 	switch {
-	case err == nil && data.Plugin == nil:
+	case err == nil && !data.told:
 		return Plugin{}, one.empty("plugin")
 	case err == nil:
-		return data.Plugin.public(), nil
+		return data.Plugin, nil
 	case errors.As(err, &refused) && refused.StatusCode == 500:
 		return s.inList(ctx, all, id, refused)
 	}
@@ -295,76 +260,101 @@ func (s *PluginsService) WaitReady(ctx context.Context, id PluginID, version str
 	return goal.reach(ctx, s.client.settings.polling.Hidden, Task{})
 }
 
-// wirePlugin is a plugin on the wire: nested since 4.3.0, flat before.
+// wirePlugins are the data of a list, nil if it holds none.
+type wirePlugins []Plugin
+
+// ReadJSON implements envelope.Reader.
+func (w *wirePlugins) ReadJSON(data []byte) {
+	const usual = 1024 // bytes of a plugin, to make room for about as many as there are
+	list := envelope.Field(data, "plugins")
+	if !bytes.HasPrefix(list, []byte("[")) {
+		return
+	}
+	*w = make(wirePlugins, 0, len(list)/usual+1)
+	for item := range envelope.Items(list) {
+		*w = append(*w, readPlugin(item))
+	}
+}
+
+// wirePlugin is the data of one plugin.
 type wirePlugin struct {
-	Manifest    wireManifest    `json:"manifest"`
-	Status      envelope.Loose  `json:"status"`
-	Debug       envelope.Loose  `json:"debug"`
-	Source      envelope.Loose  `json:"install_source"`
-	InstallInfo json.RawMessage `json:"install_info"`
-	Components  []wireComponent `json:"components"`
-	wireMetadata
+	Plugin
+	told bool // the answer holds one
 }
 
-type wireMetadata struct {
-	Author      envelope.Loose `json:"author"`
-	Name        envelope.Loose `json:"name"`
-	Version     envelope.Loose `json:"version"` // unquoted in YAML it is a number here
-	Label       Text           `json:"label"`
-	Description Text           `json:"description"`
+// ReadJSON implements envelope.Reader.
+func (w *wirePlugin) ReadJSON(data []byte) {
+	one := envelope.Field(data, "plugin")
+	w.Plugin, w.told = readPlugin(one), bytes.HasPrefix(one, []byte("{"))
 }
 
-// wireManifest is {"manifest": {…the file…}, "owner": …, "rel_path": …}. The file is kept as it is, and its metadata read
-// from there, so that the rest is not decoded.
-type wireManifest struct {
-	file     json.RawMessage
-	metadata wireMetadata
-}
-
-// UnmarshalJSON never fails: a manifest may hold anything.
-func (m *wireManifest) UnmarshalJSON(data []byte) error {
-	if file := envelope.Field(data, "manifest"); len(file) > 0 && file[0] == '{' {
-		m.file = bytes.Clone(file)
-		if metadata := envelope.Field(m.file, "metadata"); metadata != nil {
-			_ = json.Unmarshal(metadata, &m.metadata)
+// readPlugin reads a plugin: nested since 4.3.0, flat before. Nothing in it can be relied on: a manifest may hold
+// anything, and a version that YAML takes for a number is one here.
+func readPlugin(data []byte) (p Plugin) {
+	for key, value := range envelope.Members(data) {
+		switch string(key) {
+		case "manifest":
+			if file := envelope.Field(value, "manifest"); bytes.HasPrefix(file, []byte("{")) {
+				p.Manifest = bytes.Clone(file)
+				p.readMetadata(envelope.Field(file, "metadata"))
+			}
+		case "status":
+			p.Status = PluginStatus(envelope.Text(value))
+		case "debug":
+			p.Debug = string(value) == "true"
+		case "install_source":
+			p.Source = envelope.Text(value)
+		case "install_info":
+			p.InstallInfo = bytes.Clone(value)
+		case "components":
+			p.Components = readComponents(value)
 		}
 	}
-	return nil
-}
-
-type wireComponent struct{ Component }
-
-// UnmarshalJSON never fails, as that of wireManifest.
-func (c *wireComponent) UnmarshalJSON(data []byte) error {
-	file := envelope.Field(data, "manifest", "manifest")
-	var kind, name envelope.Loose
-	_ = kind.UnmarshalJSON(envelope.Field(file, "kind"))
-	_ = name.UnmarshalJSON(envelope.Field(file, "metadata", "name"))
-	c.Kind, c.Name = string(kind), string(name)
-	return nil
-}
-
-func (w *wirePlugin) public() Plugin {
-	m := w.Manifest.metadata
-	if w.Manifest.file == nil {
-		m = w.wireMetadata
-	}
-	p := Plugin{
-		ID:          PluginID{string(m.Author), string(m.Name)},
-		Version:     string(m.Version),
-		Label:       m.Label,
-		Description: m.Description,
-		Status:      PluginStatus(w.Status),
-		Debug:       w.Debug == "true",
-		Source:      string(w.Source),
-		InstallInfo: w.InstallInfo,
-		Manifest:    w.Manifest.file,
-	}
-	if len(w.Components) > 0 {
-		p.Components = make([]Component, len(w.Components))
-		for i, c := range w.Components {
-			p.Components[i] = c.Component
-		}
+	if p.Manifest == nil {
+		p.readMetadata(data)
 	}
 	return p
+}
+
+func (p *Plugin) readMetadata(data []byte) {
+	for key, value := range envelope.Members(data) {
+		switch string(key) {
+		case "author":
+			p.ID.Author = envelope.Text(value)
+		case "name":
+			p.ID.Name = envelope.Text(value)
+		case "version":
+			p.Version = envelope.Text(value)
+		case "label":
+			p.Label = readText(value)
+		case "description":
+			p.Description = readText(value)
+		}
+	}
+}
+
+// readText reads an object of texts, or one text without a language.
+func readText(data []byte) Text {
+	if bytes.HasPrefix(data, []byte(`"`)) {
+		return Text{"": envelope.Text(data)}
+	}
+	var t Text
+	for lang, text := range envelope.Members(data) {
+		if t == nil {
+			t = Text{}
+		}
+		t[string(lang)] = envelope.Text(text)
+	}
+	return t
+}
+
+func readComponents(data []byte) (components []Component) {
+	for item := range envelope.Items(data) {
+		file := envelope.Field(item, "manifest", "manifest")
+		components = append(components, Component{
+			Kind: envelope.Text(envelope.Field(file, "kind")),
+			Name: envelope.Text(envelope.Field(file, "metadata", "name")),
+		})
+	}
+	return components
 }

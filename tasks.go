@@ -141,7 +141,7 @@ func (s *TasksService) Resume(token string) (*Operation, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t.Server != s.client.settings.base.String() {
+	if t.Server != s.client.settings.server {
 		return nil, invalid("this token belongs to the server at %s", t.Server)
 	}
 	return &Operation{client: s.client, ticket: t, resumed: true}, nil
@@ -181,7 +181,7 @@ func (c *Client) hasUserToken(ctx context.Context) bool {
 		return false
 	}
 	token, err := cred.token(ctx, c, "")
-	return err == nil && isUserToken(token)
+	return err == nil && cred.bearer(token).ofUser
 }
 
 // wireTask is a task on the wire, in both shapes: a user token gets runtime and task_context, an API key gets status and

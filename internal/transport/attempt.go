@@ -15,16 +15,18 @@ import (
 // A call is the state of one Do. It is the context of its requests, so that RoundTrip finds it without a look-up table.
 type call struct {
 	context.Context
-	request *Request
+	request Request
 
 	attempts int
-	answer   *Answer       // of the last attempt that had one
+	answer   *Answer // of the last attempt that had one: held
+	held     Answer
 	wait     time.Duration // before the next attempt
 	waited   time.Duration // so far
 	failed   int           // answers of 500 so far
 	timedOut error         // of the last attempt
 	last     error         // of the last attempt that failed without an answer
 
+	trace     httptrace.ClientTrace
 	tracing   bool // this transport reports its connections
 	connected bool // the running attempt had one
 	unsent    bool
@@ -45,10 +47,9 @@ func (s *call) traced() context.Context {
 	if s.request.Repeatable {
 		return s
 	}
-	return httptrace.WithClientTrace(s, &httptrace.ClientTrace{
-		GetConn: func(string) { s.tracing, s.connected = true, false },
-		GotConn: func(httptrace.GotConnInfo) { s.connected = true },
-	})
+	s.trace.GetConn = func(string) { s.tracing, s.connected = true, false }
+	s.trace.GotConn = func(httptrace.GotConnInfo) { s.connected = true }
+	return httptrace.WithClientTrace(s, &s.trace)
 }
 
 // roundTripper makes one attempt: it bounds its time and reads its answer, so that a body that breaks off is a failed
@@ -80,7 +81,8 @@ func (t *roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	s.answer.Release()
-	s.answer, s.last, s.unsent = answer, nil, true // answered: nothing is unknown
+	s.held = answer
+	s.answer, s.last, s.unsent = &s.held, nil, true // answered: nothing is unknown
 	resp.Body = http.NoBody
 	return resp, nil
 }
@@ -91,20 +93,20 @@ func (s *call) begin() {
 }
 
 // read takes the answer off the wire. It trusts no RoundTripper to keep its contract.
-func (t *roundTripper) read(resp *http.Response, err error) (*Answer, error) {
+func (t *roundTripper) read(resp *http.Response, err error) (answer Answer, failed error) {
 	if resp != nil && resp.Body != nil {
 		defer resp.Body.Close()
 	}
 	switch {
 	case err != nil:
-		return nil, err
+		return answer, err
 	case resp == nil:
-		return nil, errors.New("the RoundTripper returned neither a response nor an error")
+		return answer, errors.New("the RoundTripper returned neither a response nor an error")
 	case resp.ContentLength > t.limit && resp.Body != nil:
-		return nil, &tooLargeError{t.limit}
+		return answer, &tooLargeError{t.limit}
 	}
 	body := buffers.Get().(*bytes.Buffer)
-	answer := &Answer{Status: resp.StatusCode, Header: resp.Header, RetryAfter: retryAfter(resp.Header), body: body}
+	answer = Answer{Status: resp.StatusCode, Header: resp.Header, RetryAfter: retryAfter(resp.Header), body: body}
 	if resp.Body == nil {
 		return answer, nil
 	}
@@ -115,7 +117,7 @@ func (t *roundTripper) read(resp *http.Response, err error) (*Answer, error) {
 	}
 	if err != nil {
 		answer.Release()
-		return nil, err
+		return answer, err
 	}
 	return answer, nil
 }

@@ -27,13 +27,14 @@ type Policy struct {
 	MaxWait  time.Duration // of all waits of one call together
 }
 
-// A Request is what to send. It is not changed by Do.
+// A Request is what to send.
 type Request struct {
 	Method     string
-	URL        *url.URL
+	URL        url.URL
 	Header     http.Header
-	Body       func() (io.Reader, error) // nil: none; each call gives a reader of its own
-	Length     int64                     // of the body, exact
+	Bytes      []byte                    // the body, if it is in memory
+	Body       func() (io.Reader, error) // the body, if it is not; each call gives a reader of its own
+	Length     int64                     // of Body, exact
 	Repeatable bool                      // sending it twice does no harm
 	Fatal      func() error              // the body's own failure, which no repetition mends; may be nil
 	Timeout    time.Duration             // of one attempt, the reading of its answer included
@@ -64,8 +65,13 @@ type Answer struct {
 	body       *bytes.Buffer
 }
 
-// Body is valid until Release.
-func (a *Answer) Body() []byte { return a.body.Bytes() }
+// Body is valid until Release, and empty after it.
+func (a *Answer) Body() []byte {
+	if a.body == nil {
+		return nil
+	}
+	return a.body.Bytes()
+}
 
 // Release returns the body's buffer to the pool. It is safe on nil and more than once.
 func (a *Answer) Release() {
@@ -76,7 +82,7 @@ func (a *Answer) Release() {
 		a.body.Reset()
 		buffers.Put(a.body)
 	}
-	a.body = &bytes.Buffer{}
+	a.body = nil
 }
 
 const (
@@ -111,7 +117,7 @@ func (c *Client) CloseIdleConnections() { c.plain.CloseIdleConnections() }
 
 // Do sends r until it is answered, fails for good, or the policy or ctx ends it. With an error, Result.Answer is the
 // last refusal that arrived before, if any. Without one it is the answer, whatever its status. Release it in both cases.
-func (c *Client) Do(ctx context.Context, r *Request) (Result, error) {
+func (c *Client) Do(ctx context.Context, r Request) (Result, error) {
 	s := &call{Context: ctx, request: r, unsent: true}
 	err := ctx.Err()
 	if err == nil {
@@ -121,19 +127,16 @@ func (c *Client) Do(ctx context.Context, r *Request) (Result, error) {
 }
 
 func (s *call) run(client *http.Client) error {
-	r := s.request
+	r := &s.request
 	req, err := retryablehttp.FromRequest((&http.Request{
-		Method: r.Method, URL: r.URL, Host: r.URL.Host, Header: r.Header,
+		Method: r.Method, URL: &r.URL, Host: r.URL.Host, Header: r.Header,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}).WithContext(s.traced()))
 	if err != nil {
 		return err
 	}
-	if r.Body != nil {
-		if err := req.SetBody(retryablehttp.ReaderFunc(r.Body)); err != nil {
-			return err
-		}
-		req.ContentLength = r.Length
+	if err := s.setBody(req); err != nil {
+		return err
 	}
 	loop := &retryablehttp.Client{ // one a call: its hooks know the call, and their state dies with it
 		HTTPClient:   client,
@@ -144,6 +147,18 @@ func (s *call) run(client *http.Client) error {
 	}
 	if _, err := loop.Do(req); err != nil { // the body was read and closed in RoundTrip
 		return s.reason(err)
+	}
+	return nil
+}
+
+func (s *call) setBody(req *retryablehttp.Request) error {
+	switch r := &s.request; {
+	case r.Bytes != nil:
+		return req.SetBody(r.Bytes)
+	case r.Body != nil:
+		err := req.SetBody(retryablehttp.ReaderFunc(r.Body))
+		req.ContentLength = r.Length
+		return err
 	}
 	return nil
 }
