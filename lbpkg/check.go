@@ -57,10 +57,12 @@ func check(r io.ReaderAt, size int64) (*Package, error) {
 	return p, nil
 }
 
+// endRecord is the length of the last record without the archive's comment.
+const endRecord = 22
+
 // checkEnd wants the zip's last record to end where the file ends, as servers from 4.11.0 on do.
 func checkEnd(r io.ReaderAt, size int64) error {
-	const record = 22 // without the archive's comment
-	tail := make([]byte, min(size, record+0xFFFF))
+	tail := make([]byte, min(size, endRecord+0xFFFF))
 	if _, err := r.ReadAt(tail, size-int64(len(tail))); err != nil && err != io.EOF {
 		return fmt.Errorf("lbpkg: %w", err)
 	}
@@ -69,7 +71,7 @@ func checkEnd(r io.ReaderAt, size int64) error {
 		if i < 0 {
 			return notZip(r, size, tail)
 		}
-		if i+record <= len(tail) && i+record+int(binary.LittleEndian.Uint16(tail[i+20:])) == len(tail) {
+		if i+endRecord <= len(tail) && i+endRecord+int(binary.LittleEndian.Uint16(tail[i+20:])) == len(tail) {
 			return nil
 		}
 		end = i + 3
@@ -93,12 +95,18 @@ func notZip(r io.ReaderAt, size int64, tail []byte) error {
 		looks = "it is a Git LFS pointer: fetch the file itself with git lfs pull"
 	case strings.HasPrefix(text, "{"), strings.HasPrefix(text, "["):
 		looks = "it is JSON: was the download an API's answer?"
-	case bytes.Contains(tail, []byte("PK\x05\x06")):
+	case endsEarly(tail):
 		looks = "there are bytes after the end of the zip archive"
 	case bytes.HasPrefix(head, []byte("PK\x03\x04")):
 		looks = "the zip archive is cut off: its end is missing"
 	}
 	return &Error{Rule: "zip", Reason: looks}
+}
+
+// endsEarly reports whether the last record is there, whole, and not at the end.
+func endsEarly(tail []byte) bool {
+	i := bytes.LastIndex(tail, []byte("PK\x05\x06"))
+	return i >= 0 && i+endRecord <= len(tail) && i+endRecord+int(binary.LittleEndian.Uint16(tail[i+20:])) < len(tail)
 }
 
 // checkEntries applies the rules on names, kinds and sizes, and returns the files by their portable names.

@@ -199,7 +199,7 @@ func toMap(n *yaml.Node, left *int) (map[string]any, error) {
 		if err != nil {
 			return nil, err
 		}
-		out[fmt.Sprint(toScalar(resolve(n.Content[i])))] = value
+		out[resolve(n.Content[i]).Value] = value // JSON has no other keys than strings
 	}
 	return out, nil
 }
@@ -239,23 +239,22 @@ func toScalar(n *yaml.Node) any {
 	case intValue.MatchString(text):
 		return toInt(strings.ReplaceAll(text, "_", ""))
 	case floatValue.MatchString(text) && !strings.Contains(text, ":"):
-		if f, err := strconv.ParseFloat(strings.ReplaceAll(text, "_", ""), 64); err == nil {
-			return json.RawMessage(pythonFloat(f))
-		}
+		return toFloat(strings.ReplaceAll(text, "_", ""))
 	}
 	return text
 }
 
-// pythonFloat writes 1.0 as 1.0, where Go writes 1. Infinity and NaN are null: JSON has neither.
-func pythonFloat(f float64) string {
-	data, err := json.Marshal(f)
+// toFloat writes 1.0 as 1.0, where Go writes 1. Infinity and NaN are null: JSON has neither.
+func toFloat(text string) any {
+	f, err := strconv.ParseFloat(text, 64)
+	data, jsonErr := json.Marshal(f)
 	switch {
-	case err != nil:
-		return "null"
+	case err != nil || jsonErr != nil:
+		return nil
 	case !strings.ContainsAny(string(data), ".e"):
-		return string(data) + ".0"
+		data = append(data, ".0"...)
 	}
-	return string(data)
+	return json.RawMessage(data)
 }
 
 func toInt(text string) any {

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"sync"
 )
 
 // An Archive is one case. Its plugin is called author "odd" and has the name of the case, unless the case is about that.
@@ -73,8 +74,10 @@ func Code(body string) string {
 		"    async def initialize(self):\n        " + body + "\n"
 }
 
-// All returns every case. Names of cases are unique and usable as names of plugins.
-func All() []Archive {
+// All returns every case, made once. Names of cases are unique and usable as names of plugins.
+var All = sync.OnceValue(all)
+
+func all() []Archive {
 	cases := append(zipCases(), nameCases()...)
 	cases = append(cases, manifestCases()...)
 	return append(append(cases, scalarCases()...), requirementCases()...)

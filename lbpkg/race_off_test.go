@@ -1,0 +1,5 @@
+//go:build !race
+
+package lbpkg_test
+
+const raceEnabled = false

@@ -1,0 +1,6 @@
+//go:build race
+
+package lbpkg_test
+
+// raceEnabled: the race detector makes everything slower.
+const raceEnabled = true
