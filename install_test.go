@@ -75,7 +75,7 @@ func (s *uploadServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 type (
 	byteByByte  struct{ r io.Reader }
 	dataWithEOF struct{ data []byte }
-	stalls      struct{ r io.Reader }
+	stalls      struct{}
 )
 
 func (b byteByByte) Read(p []byte) (int, error) { return b.r.Read(p[:min(len(p), 1)]) }

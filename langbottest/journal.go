@@ -62,23 +62,30 @@ func (s *Server) Calls(op string) []Call {
 func closest(method, path string) string {
 	best, most := "", -1
 	for _, r := range routes {
-		m, pattern, _ := strings.Cut(r.pattern, " ")
-		points := 0
-		if m == method {
-			points++
-		}
-		want, got := strings.Split(pattern, "/"), strings.Split(strings.TrimSuffix(path, "/"), "/")
-		for i := range min(len(want), len(got)) {
-			if want[i] == got[i] || strings.HasPrefix(want[i], "{") {
-				points += 2
-			}
-		}
-		if len(want) == len(got) {
-			points++
-		}
-		if points > most {
+		if points := likeness(r.pattern, method, path); points > most {
 			best, most = r.pattern, points
 		}
 	}
 	return best
+}
+
+// likeness counts what a request and a pattern have in common.
+func likeness(pattern, method, path string) (points int) {
+	m, pattern, _ := strings.Cut(pattern, " ")
+	if m == method {
+		points += 2
+	}
+	want, got := strings.Split(pattern, "/"), strings.Split(strings.TrimSuffix(path, "/"), "/")
+	if len(want) == len(got) {
+		points++
+	}
+	for i := range min(len(want), len(got)) {
+		switch {
+		case want[i] == got[i]:
+			points += 2
+		case strings.HasPrefix(want[i], "{"), strings.HasPrefix(got[i], want[i]), strings.HasPrefix(want[i], got[i]):
+			points++
+		}
+	}
+	return points
 }
