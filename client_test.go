@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -108,10 +109,10 @@ func (r errReader) Read([]byte) (int, error) { return 0, r.err }
 func TestClientTimeout(t *testing.T) {
 	for _, when := range []string{"before the headers", "after the headers"} {
 		t.Run(when, func(t *testing.T) {
-			requests := 0
+			var requests atomic.Int64
 			inBubble(t, func(w http.ResponseWriter, r *http.Request) {
 				_, _ = io.Copy(io.Discard, r.Body)
-				if requests++; requests == 1 {
+				if requests.Add(1) == 1 {
 					if when == "after the headers" {
 						w.Header().Set("Content-Type", "application/json")
 						w.WriteHeader(200)
@@ -127,16 +128,16 @@ func TestClientTimeout(t *testing.T) {
 				defer cancel()
 				_, err := client.Plugins.List(ctx)
 				require.NoError(t, err)
-				require.Equal(t, 2, requests)
+				require.EqualValues(t, 2, requests.Load())
 
-				requests = 0
+				requests.Store(0)
 				_, err = client.Plugins.Delete(ctx, demo, langbot.DeleteOptions{})
 				require.ErrorIs(t, err, langbot.ErrOutcomeUnknown)
 				require.NotErrorIs(t, err, context.DeadlineExceeded)
 				require.NoError(t, ctx.Err())
-				require.Equal(t, 1, requests)
+				require.EqualValues(t, 1, requests.Load())
 
-				requests = 0
+				requests.Store(0)
 				short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 				defer cancel()
 				_, err = client.Plugins.Delete(short, demo, langbot.DeleteOptions{})

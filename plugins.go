@@ -180,12 +180,8 @@ func (s *PluginsService) get(ctx context.Context, id PluginID, single bool) (Plu
 	if err := id.check(); err != nil {
 		return Plugin{}, err
 	}
-	one, all := getPlugin.at(id.Author, id.Name).about(id, "").polling(), listPlugins.at()
-	if !single {
-		one.single = false
-	} else {
-		all.single = true
-	}
+	one, all := getPlugin.at(id.Author, id.Name).about(id, ""), listPlugins.at()
+	one.single, all.single = single, single
 	data, err := call[wirePlugin](ctx, s.client, one, nil)
 	var refused *APIError
 	switch {

@@ -23,7 +23,6 @@ type call struct {
 	wait     time.Duration // before the next attempt
 	waited   time.Duration // so far
 	failed   int           // answers of 500 so far
-	timedOut error         // of the last attempt
 	last     error         // of the last attempt that failed without an answer
 
 	trace     httptrace.ClientTrace
@@ -64,15 +63,15 @@ func (t *roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := s.Context.Err(); err != nil {
 		return nil, err // not sent, so the last attempt is still the one before
 	}
-	s.begin()
+	s.attempts++
+	s.tracing, s.connected = false, false
 	ctx, cancel := context.WithTimeout(req.Context(), s.request.Timeout)
 	defer cancel()
 	resp, err := t.next.RoundTrip(req.WithContext(ctx))
 	answer, err := t.read(resp, err)
 	if err != nil {
 		if ctx.Err() != nil && s.Context.Err() == nil {
-			s.timedOut = &timeoutError{after: s.request.Timeout}
-			err = s.timedOut
+			err = &timeoutError{after: s.request.Timeout}
 		}
 		s.unsent = s.tracing && !s.connected
 		if s.Context.Err() == nil {
@@ -85,11 +84,6 @@ func (t *roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	s.answer, s.last, s.unsent = &s.held, nil, true // answered: nothing is unknown
 	resp.Body = http.NoBody
 	return resp, nil
-}
-
-func (s *call) begin() {
-	s.attempts++
-	s.tracing, s.connected, s.timedOut = false, false, nil
 }
 
 // read takes the answer off the wire. It trusts no RoundTripper to keep its contract.

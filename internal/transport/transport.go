@@ -168,7 +168,7 @@ func (s *call) setBody(req *retryablehttp.Request) error {
 func (s *call) reason(err error) error {
 	ctxErr := s.Context.Err()
 	switch {
-	case ctxErr == nil || s.timedOut != nil && s.last == nil:
+	case ctxErr == nil:
 		return withoutURL(err)
 	case s.last != nil:
 		return fmt.Errorf("%w, after: %w", ctxErr, withoutURL(s.last))
