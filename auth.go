@@ -39,7 +39,7 @@ func (c *credential) bearer(token string) *bearer {
 }
 
 // WithAPIKey authenticates with an API key, as LangBot's settings page makes them, or with the server's global key.
-// White space around it, such as a file's final newline, is dropped. A key sees no reasons of failures, and before
+// White space around it, such as a file's final newline, is dropped; an empty key is [ErrInvalid]. A key sees no reasons of failures, and before
 // 4.10.11 no tasks at all: see [ErrTasksHidden].
 func WithAPIKey(key string) Option { return withStatic("WithAPIKey", key) }
 

@@ -26,7 +26,8 @@
 // What changes a plugin returns an [Operation]. [Operation.Wait] returns once the effect is there: the plugin is
 // initialized in the version asked for, or gone. [Operation.Events] yields the task's progress on the way, and
 // [Operation.Token] is a string by which another process takes up the wait. A wait polls at growing intervals and
-// tolerates a server that is away for a while. Servers before 4.10.11 show their tasks to user tokens only; with an API
+// tolerates a server that is away for a while. No release can cancel an operation: to stop waiting, end the context.
+// Servers before 4.10.11 show their tasks to user tokens only; with an API
 // key a wait there watches the list of plugins, and ends with [ErrTasksHidden] where that cannot tell how it ended.
 //
 // A plugin is absent from lists for seconds while it is installed, upgraded or configured. Absent is not removed: to know
@@ -44,11 +45,14 @@
 //	case errors.Is(err, langbot.ErrTooLarge): // found before anything is sent
 //	case errors.Is(err, langbot.ErrLimit): // the server's quota of extensions
 //	case errors.Is(err, langbot.ErrBusy): // try again later
-//	case err != nil: // the server failed, or was not reached
+//	case errors.Is(err, langbot.ErrUnreachable): // no answer, and nothing was changed
+//	case err != nil: // the server failed, or is no LangBot (*ProtocolError)
 //	}
 //
-// Ask for [ErrOutcomeUnknown] first: such an error also belongs to the class of its cause. Servers localise their
-// messages; do not compare them. No error, log or %+v shows a credential.
+// Ask for [ErrOutcomeUnknown] first: such an error also belongs to the class of its cause. What is found before anything
+// is sent ([ErrInvalid], [ErrTooLarge]) is no type of its own; what LangBot refuses is an [APIError], what is no answer
+// of LangBot a [ProtocolError]. Servers localise their messages; do not compare them. No error, log or %+v shows a
+// credential.
 //
 // # Retries
 //

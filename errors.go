@@ -21,16 +21,23 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrInvalid: the request cannot be right. Most such errors are found before anything is sent.
 	ErrInvalid = errors.New("invalid request")
-	// ErrTooLarge: the upload exceeds what the server takes. Found before anything is sent.
+	// ErrTooLarge: the upload exceeds what the server takes. Found before anything is sent; a proxy that takes less
+	// answers 413, which is a *ProtocolError of this class.
 	ErrTooLarge = errors.New("too large")
-	// ErrBusy: the server refused for now (429, 503), and the retries allowed by RetryPolicy did not help.
+	// ErrBusy: the server refused for now (429, 503), and the retries allowed by RetryPolicy did not help. A 503 without a
+	// Retry-After to a request that changes something is ErrOutcomeUnknown first: a gateway may have passed it on.
 	ErrBusy = errors.New("server busy")
 	// ErrLimit: the server's quota of extensions is used up. It also refuses re-installs.
 	ErrLimit = errors.New("extension limit reached")
-	// ErrServer: the server failed.
+	// ErrServer: the server failed. Every plugin route does while LangBot's plugin runtime is away.
 	ErrServer = errors.New("server error")
-	// ErrOutcomeUnknown: a request that changes something was sent and no answer came. It may have taken effect.
-	// Look before sending it again. The error is an *OutcomeUnknownError.
+	// ErrUnreachable: no answer came, and nothing was changed: the server was not reached, or a read of it broke off or
+	// timed out. The network's error is wrapped: errors.Is(err, syscall.ECONNREFUSED) works.
+	ErrUnreachable = errors.New("server not reached")
+	// ErrOutcomeUnknown: a request that changes something was sent, and no answer came that says whether it took effect:
+	// the connection broke, the context ended, a gateway answered 502 or 504, or a page came with status 200. Look before
+	// sending it again. The error is an *OutcomeUnknownError. A page with status 404 or 405, as a wrong base URL gives it,
+	// a redirect and a 401 leave nothing open, and are not it.
 	ErrOutcomeUnknown = errors.New("outcome unknown")
 	// ErrTaskLost: the server does not know the task any more: it was restarted, or dropped the finished task.
 	// The operation may have succeeded or not. The error is a *WaitError.
@@ -38,9 +45,9 @@ var (
 	// ErrTasksHidden: this server shows its tasks to user tokens only (every release before 4.10.11), and what can be
 	// seen with an API key cannot tell how the operation ended. The error is a *WaitError.
 	ErrTasksHidden = errors.New("tasks are hidden from API keys on this server")
-	// ErrNoEffect: the task succeeded, but its effect did not show in time: the plugin is absent, not initialized, in
-	// another version, or still there after a removal. The error is a *WaitError.
-	ErrNoEffect = errors.New("task succeeded without the effect asked for")
+	// ErrNoEffect: the effect waited for did not show in time, though the task succeeded: the plugin is absent, not
+	// initialized, in another version, or still there after a removal. The error is a *WaitError.
+	ErrNoEffect = errors.New("the effect asked for did not show")
 )
 
 // An APIError is LangBot's refusal of a call. Ask for its class with [errors.Is].
@@ -137,10 +144,12 @@ func (e *OutcomeUnknownError) Is(target error) bool { return target == ErrOutcom
 // Unwrap returns why no answer came: a network error, the end of the context, or an answer that was none.
 func (e *OutcomeUnknownError) Unwrap() error { return e.Err }
 
-// A TaskError says that the operation ran on the server and failed. After a failed removal of a plugin that is not
-// there it is [ErrNotFound] too.
+// A TaskError says that the operation ran on the server and failed, or was cancelled there (Task.State tells). A plugin
+// whose code fails at its start is such a failure from 4.9.7 on. After a failed removal of a plugin that is not there it
+// is [ErrNotFound] too. It does not show how things stand: a failed first installation may leave the plugin's settings
+// behind, which [PluginsService.Delete] removes.
 type TaskError struct {
-	Task     Task // its Message and Traceback tell why, to a user token; an API key is not told
+	Task     Task // its Message and Traceback tell why, to a user token; to an API key Message is "Task execution failed"
 	notFound bool
 }
 
@@ -175,8 +184,10 @@ func firstLine(s string) string {
 }
 
 // A WaitError says that watching ended before the end of what was watched, or that there is nothing to see. The
-// operation itself may go on: take up the wait again with [Operation.Wait], or [TasksService.Resume] and
-// [Operation.Token].
+// operation itself may go on. After the end of the context, [ErrUnreachable] or [ErrServer] the wait can be taken up
+// again, with [Operation.Wait], or [TasksService.Resume] and [Operation.Token]; after the other causes it would end the
+// same way. The class of the cause is the class of the error: ErrUnauthorized here means that the polls were refused, not
+// the operation. An attempt that timed out is never context.DeadlineExceeded, so that is always the caller's.
 type WaitError struct {
 	Task   Task   // as last seen; zero if never
 	Plugin Plugin // as last seen; zero if never, or absent
@@ -206,6 +217,7 @@ func (e *WaitError) Unwrap() error { return e.Err }
 type callError struct {
 	op       string
 	attempts int
+	ours     bool // the context, the credential's source or the package ended it, not the network
 	err      error
 }
 
@@ -218,6 +230,9 @@ func (e *callError) Error() string {
 }
 
 func (e *callError) Unwrap() error { return e.err }
+
+// Is reports whether target is [ErrUnreachable], unless the call ended for a reason of the caller's own.
+func (e *callError) Is(target error) bool { return target == ErrUnreachable && !e.ours }
 
 // A maskedError stands for an error whose text held a credential. Only its nature is left.
 type maskedError struct {

@@ -91,7 +91,7 @@ func (x *request) wrap(err error) error {
 	if errors.As(err, &api) || errors.As(err, &protocol) || errors.As(err, &failed) {
 		return err
 	}
-	return x.masked(&callError{op: x.route.pattern, err: err})
+	return x.masked(&callError{op: x.route.pattern, ours: true, err: err})
 }
 
 // attempt sends the request with one token, and repeats it as the policy and the endpoint's effect allow.
@@ -163,7 +163,7 @@ func (x *request) header(token string, body *body) http.Header {
 func (x *request) unanswered(ctx context.Context, token string, body *body, result transport.Result, err error) (*transport.Answer, error) {
 	if failed := body.failure(); failed != nil {
 		result.Answer.Release()
-		return nil, x.masked(&callError{op: x.route.pattern, attempts: x.attempts, err: fmt.Errorf("package %s: %w", x.route.plugin, failed)})
+		return nil, x.masked(&callError{op: x.route.pattern, attempts: x.attempts, ours: true, err: fmt.Errorf("package %s: %w", x.route.plugin, failed)})
 	}
 	if ctx.Err() != nil {
 		err = withCause(ctx, err)
@@ -174,7 +174,7 @@ func (x *request) unanswered(ctx context.Context, token string, body *body, resu
 		err = fmt.Errorf("%w; last answer: %w", err, refusal)
 	}
 	if x.route.effect == repeatable || result.Unsent {
-		return nil, x.masked(&callError{op: x.route.pattern, attempts: x.attempts, err: err})
+		return nil, x.masked(&callError{op: x.route.pattern, attempts: x.attempts, ours: ctx.Err() != nil, err: err})
 	}
 	if body.form != nil && ctx.Err() == nil {
 		if refused := x.earlyRefusal(ctx, token); refused != nil {
@@ -466,7 +466,7 @@ func logRetries(ctx context.Context, logger *slog.Logger, op string) func(transp
 // kindOf names an error for the log without repeating anything a server said.
 func kindOf(err error) string {
 	for _, class := range []error{ErrOutcomeUnknown, ErrUnauthorized, ErrForbidden, ErrNotFound, ErrLimit, ErrTooLarge, ErrBusy,
-		ErrServer, ErrInvalid, context.Canceled, context.DeadlineExceeded} {
+		ErrServer, ErrInvalid, ErrUnreachable, context.Canceled, context.DeadlineExceeded} {
 		if errors.Is(err, class) {
 			return class.Error()
 		}

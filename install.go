@@ -52,12 +52,13 @@ type Package interface {
 
 // InstallLocal uploads a plugin archive and returns as soon as the server has queued its installation;
 // [Operation.Wait] tells how it ended. An installed plugin of the same name is replaced and keeps its config; where it
-// has the same version, releases up to 4.10.6 fail the task. The upload streams, and is sent again only if the server
+// has the same version, releases up to 4.10.6 fail the task, and newer ones install it again. The upload streams, and is sent again only if the server
 // did not take the first one. When the package's reader fails or gives another length than promised, nothing was
 // installed, and the error is the reader's.
 //
 // Errors: [ErrTooLarge] and [ErrInvalid] before anything is sent, [ErrLimit], [ErrBusy] (8 operations run already),
-// [ErrUnauthorized], [ErrForbidden], [ErrServer] (also while the plugin runtime is away), [ErrOutcomeUnknown].
+// [ErrUnauthorized], [ErrForbidden], [ErrServer] (also while the plugin runtime is away), [ErrUnreachable],
+// [ErrOutcomeUnknown], [*ProtocolError].
 //
 // API: POST /api/v1/plugins/install/local, since LangBot 4.3.0; API keys since 4.6.0.
 func (s *PluginsService) InstallLocal(ctx context.Context, p Package) (*Operation, error) {
@@ -99,8 +100,8 @@ type GitHubAsset struct {
 // for whether it needs them. With all six fields given no such question is asked. Which plugin the file holds shows only
 // once it is installed.
 //
-// Errors: [ErrInvalid] and [ErrNotFound] (no such release or file) before anything is installed, else as
-// [PluginsService.InstallLocal].
+// Errors: [ErrInvalid] and [ErrNotFound] (no such release or file) before anything is installed, and those of
+// [PluginsService.InstallLocal] except [ErrTooLarge].
 //
 // API: POST /api/v1/plugins/install/github, since LangBot 4.4.0; API keys since 4.6.0.
 func (s *PluginsService) InstallGitHub(ctx context.Context, a GitHubAsset) (*Operation, error) {
@@ -296,7 +297,7 @@ type MarketplacePlugin struct {
 // that name, which is installed instead; where another version was installed than asked for, Wait ends with
 // [ErrNoEffect] and names both.
 //
-// Errors: as [PluginsService.InstallLocal], but [ErrTooLarge].
+// Errors: those of [PluginsService.InstallLocal], except [ErrTooLarge].
 //
 // API: POST /api/v1/plugins/install/marketplace, since LangBot 4.3.0; API keys since 4.6.0.
 func (s *PluginsService) InstallMarketplace(ctx context.Context, p MarketplacePlugin) (*Operation, error) {

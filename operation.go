@@ -31,8 +31,13 @@ type Outcome struct {
 	Task   Task   // zero if the server hides its tasks from the credential
 }
 
+// Plugin returns the plugin that the operation is about. It is zero for a GitHub release, whose archive has yet to tell.
+func (o *Operation) Plugin() PluginID { return o.state().Plugin }
+
 // Token returns a string by which [TasksService.Resume] takes up the operation in any process, as long as the server
-// runs. It names the server, the task and the plugin, and holds no credential.
+// runs; after a restart the wait ends with [ErrTaskLost]. It holds the base URL, the task's number and, once it was seen,
+// time of creation, the plugin, the version asked for and, where tasks are hidden, how the plugin was listed before: a
+// resumed wait sees what the first one would have seen. It holds no credential.
 func (o *Operation) Token() string {
 	return o.state().String()
 }
@@ -71,9 +76,10 @@ func (o *Operation) Poll(ctx context.Context) (Task, error) {
 
 // Events polls the task, as [Operation.Wait] does, and yields it each time it differs from before, last in its final
 // state. A failed task is yielded without an error. An error ends the sequence; breaking off the loop ends the polling.
-// The effect of a task that succeeded is not awaited: call [Operation.Wait] after the loop.
+// The effect of a task that succeeded is not awaited: call [Operation.Wait] after the loop. Where tasks are hidden it
+// yields [ErrTasksHidden] at once, and Wait may succeed all the same.
 //
-// Errors: as [Operation.Wait], but [ErrNoEffect] and [*TaskError].
+// Errors: those of [Operation.Wait], except [ErrNoEffect] and [*TaskError].
 func (o *Operation) Events(ctx context.Context) iter.Seq2[Task, error] {
 	return func(yield func(Task, error) bool) {
 		var last Task

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// An Option changes how a [Client] works. Options are checked by [New] and [Client.With]; a bad one is [ErrInvalid].
+// An Option changes how a [Client] works. Options are checked by [New] and [Client.With]; a bad one is [ErrInvalid]. Of
+// several that set the same thing, the last counts; so it does of credentials.
 type Option func(*settings) error
 
 // settings is everything a Client was told. It never changes once the Client exists.
@@ -60,7 +61,7 @@ type Polling struct {
 	MaxInterval time.Duration // the longest; default 5 s
 	Tolerance   time.Duration // of polls that fail one after another before the wait ends; default 30 s
 	Settle      time.Duration // from a task's success until its effect must show; default 30 s
-	Hidden      time.Duration // of watching without a task to ask; default 5 min
+	Hidden      time.Duration // of watching plugins without a task to ask: WaitReady, and Wait while tasks are hidden; default 5 min
 }
 
 func (p Polling) withDefaults() Polling {

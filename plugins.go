@@ -149,7 +149,8 @@ type PluginsService struct{ client *Client }
 // failed to start, or is just being installed, upgraded or configured, is not among them, and right after the plugin
 // runtime has reconnected the list may be empty for seconds: absent is not removed.
 //
-// Errors: [ErrUnauthorized], [ErrForbidden], [ErrServer] (also while the plugin runtime is away), [*ProtocolError].
+// Errors: [ErrUnauthorized], [ErrForbidden], [ErrServer] (also while the plugin runtime is away), [ErrUnreachable],
+// [*ProtocolError].
 //
 // API: GET /api/v1/plugins, since LangBot 4.0.0; API keys since 4.6.0.
 func (s *PluginsService) List(ctx context.Context) ([]Plugin, error) {
@@ -166,10 +167,11 @@ func (s *PluginsService) list(ctx context.Context, r route) ([]Plugin, error) {
 
 // Get returns one plugin. [ErrNotFound] means that it is not running now, on every release: it may not be installed, may
 // have failed to start, or may be absent for seconds during an installation or after a change of its config. To wait for
-// it use [PluginsService.WaitReady].
+// it use [PluginsService.WaitReady]. A plugin that is returned works only if its Status is [PluginInitialized].
 //
 // Errors: [ErrNotFound], [ErrInvalid] (an id that no server can be asked for), [ErrUnauthorized], [ErrForbidden] (also
-// an account without access to the workspace), [ErrServer], [*ProtocolError].
+// an account without access to the workspace), [ErrServer] (also while the plugin runtime is away), [ErrUnreachable],
+// [*ProtocolError].
 //
 // API: GET /api/v1/plugins/{author}/{name}, since LangBot 4.0.0; API keys since 4.6.0.
 func (s *PluginsService) Get(ctx context.Context, id PluginID) (Plugin, error) {
@@ -229,7 +231,8 @@ type DeleteOptions struct {
 // ended. Servers do not look whether the plugin is there: that it is not shows in Wait, as a *TaskError that is
 // [ErrNotFound]. A removal is never sent twice.
 //
-// Errors: [ErrInvalid], [ErrUnauthorized], [ErrForbidden], [ErrBusy], [ErrServer], [ErrOutcomeUnknown].
+// Errors: [ErrInvalid], [ErrUnauthorized], [ErrForbidden], [ErrBusy], [ErrServer], [ErrUnreachable],
+// [ErrOutcomeUnknown], [*ProtocolError].
 //
 // API: DELETE /api/v1/plugins/{author}/{name}, since LangBot 4.0.0; API keys since 4.6.0.
 func (s *PluginsService) Delete(ctx context.Context, id PluginID, opts DeleteOptions) (*Operation, error) {
@@ -245,7 +248,11 @@ func (s *PluginsService) Delete(ctx context.Context, id PluginID, opts DeleteOpt
 
 // WaitReady waits until the plugin is initialized in the given version (empty: in any), as after a restart, a change of
 // its config or somebody else's installation. It polls as [Operation.Wait] does, until ctx or Polling.Hidden ends it
-// with a *WaitError: [ErrNoEffect], with the plugin as last seen, if the server answered to the end.
+// with a [*WaitError] that tells the plugin as last seen. Polling.Hidden is 5 minutes by default, also for a context that
+// lasts longer.
+//
+// Errors: [ErrInvalid] (the id), [ErrNoEffect] (not ready after Polling.Hidden), the end of ctx, [ErrUnauthorized] and
+// [ErrForbidden] at once, [ErrUnreachable] or [ErrServer] after Polling.Tolerance of nothing else.
 //
 // API: GET /api/v1/plugins/{author}/{name}, since LangBot 4.0.0; API keys since 4.6.0.
 func (s *PluginsService) WaitReady(ctx context.Context, id PluginID, version string) (Plugin, error) {

@@ -34,7 +34,7 @@ type Limits struct {
 
 // Info asks what server this is. It needs no credential.
 //
-// Errors: [*ProtocolError] if the base URL is not that of a LangBot, [ErrServer].
+// Errors: [*ProtocolError] if the base URL is not that of a LangBot, [ErrUnreachable], [ErrServer].
 //
 // API: GET /api/v1/system/info, since LangBot 4.0.0.
 func (s *SystemService) Info(ctx context.Context) (Info, error) {

@@ -39,7 +39,7 @@ type Task struct {
 // A TaskState is how far a task is.
 type TaskState string
 
-// The states of a task. All but TaskRunning are final.
+// The states of a task. TaskSucceeded, TaskFailed and TaskCancelled are final.
 const (
 	TaskRunning   TaskState = "running"
 	TaskSucceeded TaskState = "succeeded"
@@ -100,7 +100,7 @@ func (s *TasksService) get(ctx context.Context, r route, id int64) (Task, error)
 
 // List returns the tasks that filter selects, oldest first.
 //
-// Errors: as [TasksService.Get], but [ErrNotFound].
+// Errors: those of [TasksService.Get], except [ErrNotFound].
 //
 // API: GET /api/v1/system/tasks, since LangBot 4.0.0; API keys since 4.10.11.
 func (s *TasksService) List(ctx context.Context, filter TaskFilter) ([]Task, error) {
@@ -134,8 +134,9 @@ func (s *TasksService) List(ctx context.Context, filter TaskFilter) ([]Task, err
 	return tasks, nil
 }
 
-// Resume takes up an operation by its [Operation.Token], in this process or another. It makes no request. A token of
-// another server, or no token at all, is [ErrInvalid].
+// Resume takes up an operation by its [Operation.Token], in this process or another, with the same credential or another
+// one of the same workspace. It makes no request. A token made with another base URL, compared as text but for slashes at
+// the end, or no token at all, is [ErrInvalid]. White space around the token is dropped.
 func (s *TasksService) Resume(token string) (*Operation, error) {
 	t, err := parseTicket(token)
 	if err != nil {

@@ -1,7 +1,29 @@
-// Package lbpkg opens, checks and builds LangBot plugin archives (.lbpkg).
+// Package lbpkg opens, checks and builds LangBot plugin archives (.lbpkg): zip archives with a manifest.yaml and Python
+// code. The smallest one holds this manifest.yaml,
+//
+//	apiVersion: v1
+//	kind: Plugin
+//	metadata:
+//	  author: acme
+//	  name: hello
+//	  version: "1.0.0"
+//	  label: {en_US: Hello}
+//	spec:
+//	  config: []
+//	  components: {}
+//	execution:
+//	  python: {path: main.py, attr: Hello}
+//
+// and this main.py:
+//
+//	from langbot_plugin.api.definition.plugin import BasePlugin
+//
+//	class Hello(BasePlugin):
+//	    async def initialize(self):
+//	        pass
 //
 // A package is checked by the rules that the newest LangBot, 4.11.2, applies between the upload and the start of the
-// plugin. That is more than comfort: one archive whose manifest is not of kind Plugin makes every later plugin request of
+// plugin; that a server takes 10 MiB at most of an upload is checked when it is uploaded. That is more than comfort: one archive whose manifest is not of kind Plugin makes every later plugin request of
 // LangBot 4.10.7 to 4.10.11 fail, its own removal included.
 //
 //	pkg, err := lbpkg.Open("hello.lbpkg")
@@ -97,7 +119,7 @@ func (p *Package) WriteTo(w io.Writer) (int64, error) {
 // Open checks the archive in the file at path. It reads the file once and does not keep it open or in memory; uploads
 // read it again, and notice if it has changed.
 //
-// A file that breaks a rule is an [*Error].
+// A file that breaks a rule is an [*Error]; one that cannot be read wraps an error of package fs, as fs.ErrNotExist.
 func Open(path string) (*Package, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -127,7 +149,8 @@ func Open(path string) (*Package, error) {
 	return p, nil
 }
 
-// Read checks the archive that r holds, and keeps it in memory. It reads at most 128 MiB.
+// Read checks the archive that r holds, and keeps it in memory. It reads at most 128 MiB. An archive that breaks a rule is
+// an [*Error].
 func Read(r io.Reader) (*Package, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxArchive+1))
 	if err != nil {
@@ -136,7 +159,7 @@ func Read(r io.Reader) (*Package, error) {
 	return parse(data)
 }
 
-// Parse checks the archive data. It keeps a copy.
+// Parse checks the archive data, of 128 MiB at most. It keeps a copy. An archive that breaks a rule is an [*Error].
 func Parse(data []byte) (*Package, error) { return parse(bytes.Clone(data)) }
 
 func parse(data []byte) (*Package, error) {
@@ -153,9 +176,12 @@ func parse(data []byte) (*Package, error) {
 
 // An Error is a rule that an archive or a folder breaks.
 type Error struct {
-	File   string // the archive's path; empty if it has none
-	Entry  string // the entry at fault; empty: the archive as a whole
-	Rule   string // what the rule is about: "zip", "kind", "duplicate", …
+	File  string // the archive's path; empty if it has none
+	Entry string // the entry at fault; empty: the archive as a whole
+	// Rule is what the rule is about: size, zip, entries, entry name, duplicate, entry size, total size, ratio, encryption,
+	// compression, symlink, file type, encoding, manifest, kind, metadata, author, name, version, label, description,
+	// apiVersion, spec, execution, component folder, requirements, folder.
+	Rule   string
 	Reason string // what is wrong, for people
 }
 
