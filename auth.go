@@ -13,11 +13,12 @@ import (
 
 var login = endpoint{pattern: "POST /api/v1/user/auth", effect: repeatable, class200: ErrUnauthorized}
 
-// A credential gives the token of a request. It holds its secrets in closures, where no %+v reaches them.
+// A credential gives the token of a request. It lies behind pointers, where the %+v of a Client does not reach.
 type credential struct {
 	// token returns the token to send. refused is the one the server has just refused, or empty.
 	token      func(ctx context.Context, c *Client, refused string) (string, error)
 	renewable  bool        // token may answer otherwise once told of a refusal
+	ofUser     bool        // a user's for certain
 	readsTasks atomic.Bool // seen to: the server showed it a task, or that there is none
 	sent       atomic.Pointer[bearer]
 }
@@ -27,6 +28,15 @@ type bearer struct {
 	token  string
 	value  []string
 	ofUser bool
+}
+
+// masked is err, or what is left of it when its text holds the token sent last.
+func (c *Client) masked(err error) error {
+	var x request
+	if cred := c.settings.credential; cred != nil && cred.sent.Load() != nil {
+		x.secrets[0] = cred.sent.Load().token
+	}
+	return x.masked(err)
 }
 
 func (c *credential) bearer(token string) *bearer {
@@ -41,19 +51,19 @@ func (c *credential) bearer(token string) *bearer {
 // WithAPIKey authenticates with an API key, as LangBot's settings page makes them, or with the server's global key.
 // White space around it, such as a file's final newline, is dropped; an empty key is [ErrInvalid]. A key sees no reasons of failures, and before
 // 4.10.11 no tasks at all: see [ErrTasksHidden].
-func WithAPIKey(key string) Option { return withStatic("WithAPIKey", key) }
+func WithAPIKey(key string) Option { return withStatic("WithAPIKey", key, false) }
 
 // WithUserToken authenticates with a user's token, as the web UI and /api/v1/user/auth hand it out. It ends after seven
 // days by default; [WithLogin] renews by itself.
-func WithUserToken(token string) Option { return withStatic("WithUserToken", token) }
+func WithUserToken(token string) Option { return withStatic("WithUserToken", token, true) }
 
-func withStatic(option, secret string) Option {
+func withStatic(option, secret string, ofUser bool) Option {
 	return func(s *settings) error {
 		token, err := cleanToken(secret)
 		if err != nil {
 			return invalid("%s: %v", option, err)
 		}
-		s.credential = &credential{token: func(context.Context, *Client, string) (string, error) { return token, nil }}
+		s.credential = &credential{ofUser: ofUser, token: func(context.Context, *Client, string) (string, error) { return token, nil }}
 		return nil
 	}
 }
@@ -91,7 +101,7 @@ func WithLogin(email, password string) Option {
 			return invalid("WithLogin: e-mail address and password are both needed")
 		}
 		session := &session{turn: make(chan struct{}, 1), body: func() loginRequest { return loginRequest{email, password} }}
-		s.credential = &credential{renewable: true, token: session.token}
+		s.credential = &credential{renewable: true, ofUser: true, token: session.token}
 		return nil
 	}
 }
@@ -152,7 +162,7 @@ func (s *session) login(ctx context.Context, c *Client) (string, error) {
 	}
 	token, err := cleanToken(data.Token)
 	if err != nil {
-		return "", &ProtocolError{StatusCode: 200, Op: login.pattern, Attempts: 1, Hint: "the login succeeded without a usable token"}
+		return "", &ProtocolError{StatusCode: 200, Op: login.pattern, Hint: "the login succeeded without a usable token"}
 	}
 	return token, nil
 }

@@ -5,6 +5,7 @@ package langbot
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -71,7 +72,7 @@ func (c *Client) CloseIdleConnections() { c.transport.CloseIdleConnections() }
 
 // Call makes any other request of LangBot's JSON API with the credential, retries, envelope and errors of this package.
 // path begins with a slash, is escaped by the caller and may have a query. in is sent as JSON unless nil; out receives
-// the envelope's data unless nil. A GET is repeated as [RetryPolicy] allows; any other method is sent once, and a lost
+// the envelope's data unless nil; data that does not fit it is an error of encoding/json, and the call has been made. A GET is repeated as [RetryPolicy] allows; any other method is sent once, and a lost
 // answer is [ErrOutcomeUnknown].
 //
 //	var logs struct {
@@ -85,8 +86,8 @@ func (c *Client) Call(ctx context.Context, method, path string, in, out any) err
 	if err != nil || !strings.HasPrefix(path, "/") || u.Host != "" || u.Fragment != "" {
 		return invalid("Call: the path must begin with a slash, as in /api/v1/extensions")
 	}
-	if method == "" || strings.ToUpper(method) != method {
-		return invalid("Call: the method must be in capitals, as in GET")
+	if method == "" || strings.ToUpper(method) != method || method == http.MethodHead {
+		return invalid("Call: the method must be in capitals, as in GET, and have an answer")
 	}
 	e := endpoint{pattern: method + " " + u.EscapedPath(), effect: once}
 	if method == http.MethodGet {
@@ -97,7 +98,7 @@ func (c *Client) Call(ctx context.Context, method, path string, in, out any) err
 		return err
 	}
 	if err := json.Unmarshal(data, out); err != nil {
-		return &ProtocolError{StatusCode: http.StatusOK, Op: e.pattern, Attempts: 1, Hint: "the data has another shape than asked for", err: err}
+		return fmt.Errorf("langbot: %s: the answer does not fit %T: %w", e.pattern, out, c.masked(err))
 	}
 	return nil
 }
@@ -157,11 +158,6 @@ func (r route) with(query url.Values) route {
 func (r route) polling() route {
 	r.single = true
 	return r
-}
-
-// empty is the error of a success without the data that belongs to it.
-func (r route) empty(what string) error {
-	return &ProtocolError{StatusCode: http.StatusOK, ContentType: "application/json", Op: r.pattern, Attempts: 1, Hint: "the answer holds no " + what}
 }
 
 func (r route) secret(s string) route {

@@ -336,7 +336,9 @@ func TestTextIn(t *testing.T) {
 }
 
 func TestPluginID(t *testing.T) {
-	for _, bad := range []string{"", "a", "a/", "/b", "a//b", "a/b/c", " a/b", "a/b ", "a/.", "../b", "a/\x00", "a/b\n", "a/\xff"} {
+	_, err := langbot.ParsePluginID("")
+	require.ErrorIs(t, err, langbot.ErrInvalid)
+	for _, bad := range []string{"a", "a/", "/b", "a//b", "a/b/c", " a/b", "a/b ", "a/.", "../b", "a/\x00", "a/b\n", "a/\xff"} {
 		_, err := langbot.ParsePluginID(bad)
 		require.ErrorIs(t, err, langbot.ErrInvalid, "%q", bad)
 		var id langbot.PluginID
@@ -346,7 +348,11 @@ func TestPluginID(t *testing.T) {
 	var held struct{ ID langbot.PluginID }
 	require.NoError(t, json.Unmarshal([]byte(`{"ID":"acme/de mo"}`), &held))
 	require.Equal(t, langbot.PluginID{Author: "acme", Name: "de mo"}, held.ID)
-	data, err := json.Marshal(map[langbot.PluginID]int{held.ID: 1})
+	data, err := json.Marshal(langbot.OutcomeUnknownError{})
+	require.NoError(t, err)
+	var back langbot.OutcomeUnknownError
+	require.NoError(t, json.Unmarshal(data, &back), "a zero id can be read back")
+	data, err = json.Marshal(map[langbot.PluginID]int{held.ID: 1})
 	require.NoError(t, err)
 	require.JSONEq(t, `{"acme/de mo":1}`, string(data))
 }
@@ -393,11 +399,13 @@ func TestCall(t *testing.T) {
 	require.Empty(t, body)
 
 	var wrong struct{ List string }
-	var page *langbot.ProtocolError
-	require.ErrorAs(t, client.Call(t.Context(), "GET", "/api/v1/x?secret=hidden", nil, &wrong), &page)
-	require.Equal(t, "GET /api/v1/x", page.Op)
+	err := client.Call(t.Context(), "GET", "/api/v1/x?secret=hidden", nil, &wrong)
+	var shape *json.UnmarshalTypeError
+	require.ErrorAs(t, err, &shape)
+	require.ErrorContains(t, err, "GET /api/v1/x: the answer does not fit")
+	require.NotContains(t, err.Error(), "hidden")
 	before := mock.GetTotalCallCount()
-	for _, bad := range [][2]string{{"GET", "api/v1/x"}, {"GET", "http://other.test/x"}, {"GET", "//other.test/x"}, {"get", "/x"}, {"", "/x"}, {"GET", "/x#y"}, {"GET", "/%zz"}} {
+	for _, bad := range [][2]string{{"GET", "api/v1/x"}, {"GET", "http://other.test/x"}, {"GET", "//other.test/x"}, {"get", "/x"}, {"", "/x"}, {"HEAD", "/x"}, {"GET", "/x#y"}, {"GET", "/%zz"}} {
 		require.ErrorIs(t, client.Call(t.Context(), bad[0], bad[1], nil, nil), langbot.ErrInvalid, "%v", bad)
 	}
 	require.ErrorIs(t, client.Call(t.Context(), "POST", "/x", func() {}, nil), langbot.ErrInvalid)

@@ -175,12 +175,8 @@ func (e *TaskError) Error() string {
 func (e *TaskError) Is(target error) bool { return e.notFound && target == ErrNotFound }
 
 func firstLine(s string) string {
-	const most = 300
 	s, _, _ = strings.Cut(strings.TrimSpace(s), "\n")
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + " …"
-	}
-	return s
+	return cutTo(s, 300)
 }
 
 // A WaitError says that watching ended before the end of what was watched, or that there is nothing to see. The

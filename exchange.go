@@ -101,10 +101,6 @@ func (x *request) attempt(ctx context.Context, token string, body *body) (*trans
 	if x.route.single {
 		policy.Attempts = 1
 	}
-	timeout := s.retry.AttemptTimeout
-	if s.http.Timeout > 0 {
-		timeout = min(timeout, s.http.Timeout)
-	}
 	x.sent = time.Now()
 	result, err := x.client.transport.Do(ctx, transport.Request{
 		Method:     x.route.method(),
@@ -115,7 +111,7 @@ func (x *request) attempt(ctx context.Context, token string, body *body) (*trans
 		Length:     body.length,
 		Fatal:      body.fatal(),
 		Repeatable: x.route.effect == repeatable,
-		Timeout:    timeout + body.extraTime(),
+		Timeout:    s.attemptTimeout() + body.extraTime(),
 		Policy:     policy,
 		OnRetry:    logRetries(ctx, s.logger, x.route.pattern),
 	})
@@ -124,6 +120,14 @@ func (x *request) attempt(ctx context.Context, token string, body *body) (*trans
 		return result.Answer, nil
 	}
 	return x.unanswered(ctx, token, body, result, err)
+}
+
+// attemptTimeout is the tighter one of the policy's and the http.Client's.
+func (s *settings) attemptTimeout() time.Duration {
+	if s.http.Timeout > 0 {
+		return min(s.retry.AttemptTimeout, s.http.Timeout)
+	}
+	return s.retry.AttemptTimeout
 }
 
 func (r route) url(base *url.URL) url.URL {
@@ -192,8 +196,9 @@ func withCause(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", err, cause)
 }
 
-// earlyRefusal asks whether the credential is the reason why the connection broke during an upload: a server refuses it
-// before it has read the body, and its answer often gets lost with the connection.
+// earlyRefusal asks whether the credential is the reason why the connection broke during an upload: a server refuses a
+// bad one before it has read the body, and its answer often gets lost with the connection. That the credential may not
+// read says nothing of whether it may install.
 func (x *request) earlyRefusal(ctx context.Context, token string) *transport.Answer {
 	s := x.client.settings
 	r := getPlugin.at(x.route.plugin.Author, x.route.plugin.Name)
@@ -202,10 +207,10 @@ func (x *request) earlyRefusal(ctx context.Context, token string) *transport.Ans
 		URL:        r.url(s.base),
 		Header:     x.header(token, &body{}),
 		Repeatable: true,
-		Timeout:    s.retry.AttemptTimeout,
+		Timeout:    s.attemptTimeout(),
 		Policy:     transport.Policy{Attempts: 1},
 	})
-	if err == nil && (result.Answer.Status == http.StatusUnauthorized || result.Answer.Status == http.StatusForbidden) {
+	if err == nil && result.Answer.Status == http.StatusUnauthorized {
 		return result.Answer
 	}
 	result.Answer.Release()
@@ -232,6 +237,9 @@ func read[T any](x *request, a *transport.Answer) (T, error) {
 		return zero, x.notAPI(a, fmt.Errorf("code 0 with status %d", a.Status))
 	case err != nil:
 		return zero, x.notAPI(a, err)
+	}
+	if data, ok := any(&e.Data).(interface{ missing() string }); ok && data.missing() != "" {
+		return zero, x.notAPI(a, errors.New("the answer holds no "+data.missing()))
 	}
 	if told, ok := any(&e.Data).(interface{ mask(func(string) string) }); ok {
 		hide := x.secrets
@@ -263,15 +271,16 @@ func (x *request) verdict(a *transport.Answer, err error) error {
 	return x.unknown(err)
 }
 
-// answeredForGood reports whether the server, and not a gateway on its behalf, has said how it ended.
+// answeredForGood reports whether an answer, if LangBot gave it, says how a change ended. Gateways have many numbers for
+// not knowing what became of a request; LangBot fails with 500.
 func answeredForGood(a *transport.Answer) bool {
-	switch a.Status {
-	case http.StatusRequestTimeout, http.StatusBadGateway, http.StatusGatewayTimeout:
+	switch {
+	case a.Status == http.StatusRequestTimeout:
 		return false
-	case http.StatusServiceUnavailable:
+	case a.Status == http.StatusServiceUnavailable:
 		return a.RetryAfter >= 0
 	}
-	return true
+	return a.Status <= http.StatusInternalServerError
 }
 
 func (x *request) apiError(a *transport.Answer, code, message, requestID string) error {
@@ -280,9 +289,9 @@ func (x *request) apiError(a *transport.Answer, code, message, requestID string)
 	}
 	return &APIError{
 		StatusCode: a.Status,
-		Code:       x.mask(code),
-		Message:    x.mask(message),
-		RequestID:  x.mask(requestID),
+		Code:       shortened(x.mask(code)),
+		Message:    shortened(x.mask(message)),
+		RequestID:  shortened(x.mask(requestID)),
 		Op:         x.route.pattern,
 		Attempts:   x.attempts,
 		RetryAfter: max(a.RetryAfter, 0),
@@ -295,9 +304,9 @@ func (x *request) apiError(a *transport.Answer, code, message, requestID string)
 func (x *request) notAPI(a *transport.Answer, cause error) error {
 	err := &ProtocolError{
 		StatusCode:  a.Status,
-		ContentType: x.mask(a.Header.Get("Content-Type")),
-		Snippet:     x.mask(snippet(a.Body())),
-		Hint:        x.mask(x.hint(a)),
+		ContentType: shortened(x.mask(a.Header.Get("Content-Type"))),
+		Snippet:     snippet(x.mask(string(a.Body()[:min(len(a.Body()), 16<<10)]))),
+		Hint:        shortened(x.mask(x.hint(a))),
 		Op:          x.route.pattern,
 		Attempts:    x.attempts,
 		RetryAfter:  max(a.RetryAfter, 0),
@@ -347,15 +356,21 @@ func (x *request) redirectHint(location string) string {
 		target.Scheme, target.Host, target.Scheme, target.Host, strings.TrimRight(base, "/"))
 }
 
-// snippet is the printable beginning of a body.
-func snippet(body []byte) string {
-	const most = 200
-	text := strings.ToValidUTF8(string(body[:min(len(body), 4*most)]), "")
+// snippet is the printable beginning of a text, which has been masked: half a secret is not found any more.
+func snippet(text string) string {
+	text = strings.ToValidUTF8(text, "")
 	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
-	if len(text) > most {
-		text = strings.ToValidUTF8(text[:most], "") + "…"
+	return cutTo(text, 200)
+}
+
+// shortened bounds what an error keeps of a server's text.
+func shortened(text string) string { return cutTo(text, 2000) }
+
+func cutTo(text string, most int) string {
+	if len(text) <= most {
+		return text
 	}
-	return text
+	return strings.ToValidUTF8(text[:most], "") + "…"
 }
 
 func (x *request) mask(text string) string { return x.secrets.mask(text) }

@@ -18,6 +18,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/jarcoal/httpmock"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -160,6 +161,10 @@ func TestFaults(t *testing.T) {
 			read: outcome{4, langbot.ErrServer}, task: outcome{1, unknown}, upload: outcome{1, unknown}},
 		"504 HTML": {fault: func(f *faulty) http.HandlerFunc { return f.answer(504, page, html) },
 			read: outcome{4, errProtocol}, task: outcome{1, unknown}, upload: outcome{1, unknown}},
+		"524, of a gateway": {fault: func(f *faulty) http.HandlerFunc { return f.answer(524, page, html) },
+			read: outcome{1, langbot.ErrServer}, task: outcome{1, unknown}, upload: outcome{1, unknown}},
+		"501 with an envelope": {fault: func(f *faulty) http.HandlerFunc { return f.answer(501, `{"code":-1,"msg":"no"}`) },
+			read: outcome{1, langbot.ErrServer}, task: outcome{1, unknown}, upload: outcome{1, unknown}},
 		"408": {fault: func(f *faulty) http.HandlerFunc { return f.answer(408, page, html) },
 			read: outcome{4, langbot.ErrBusy}, task: outcome{1, unknown}, upload: outcome{1, unknown}},
 		"503 without a hint": {fault: func(f *faulty) http.HandlerFunc { return f.answer(503, page, html) },
@@ -396,8 +401,9 @@ func TestRetryAfter(t *testing.T) {
 	}{
 		"seconds":                  {func() string { return "7" }, 0, 4, 21 * time.Second, 21 * time.Second},
 		"a date":                   {func() string { return time.Now().Add(5 * time.Second).UTC().Format(http.TimeFormat) }, 0, 4, 12 * time.Second, 15 * time.Second},
-		"a date in the past":       {func() string { return "Sun, 06 Nov 1994 08:49:37 GMT" }, 0, 4, 0, time.Second},
-		"the old form of a date":   {func() string { return "Sunday, 06-Nov-94 08:49:37 GMT" }, 0, 4, 0, time.Second},
+		"a date in the past":       {func() string { return "Sun, 06 Nov 1994 08:49:37 GMT" }, 0, 4, 0, 10 * time.Second},
+		"the old form of a date":   {func() string { return "Sunday, 06-Nov-94 08:49:37 GMT" }, 0, 4, 0, 10 * time.Second},
+		"no time at all":           {func() string { return "0" }, 0, 4, 3 * time.Millisecond, 10 * time.Second},
 		"nonsense":                 {func() string { return "soon" }, 0, 4, 0, 10 * time.Second},
 		"negative":                 {func() string { return "-3" }, 0, 4, 0, 10 * time.Second},
 		"an hour":                  {func() string { return "3600" }, 0, 1, 0, 0},
@@ -500,11 +506,15 @@ func TestEarlyAnswerToUpload(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		requests++
-		n := requests
+		early := requests < 3
 		mu.Unlock()
-		if n < 3 {
+		if early {
+			_ = http.NewResponseController(w).EnableFullDuplex()
 			w.Header().Set("Retry-After", "0")
-			writeJSON(w, 503, `{"code":"x","msg":"restarting"}`)
+			w.Header().Set("Content-Length", "33")
+			writeJSON(w, 503, `{"code":"x","msg":"restarting.."}`)
+			_ = http.NewResponseController(w).Flush()
+			_, _ = io.Copy(io.Discard, r.Body) // so that the answer is not lost with the connection
 			return
 		}
 		file, _, err := r.FormFile("file")
@@ -519,17 +529,32 @@ func TestEarlyAnswerToUpload(t *testing.T) {
 		writeJSON(w, 200, `{"code":0,"msg":"ok","data":{"task_id":"0"}}`)
 	}))
 	defer srv.Close()
-	client, err := langbot.New(srv.URL, langbot.WithUserToken(userToken))
+	client, err := langbot.New(srv.URL, langbot.WithUserToken(userToken), langbot.WithRetry(langbot.RetryPolicy{BaseDelay: time.Millisecond}))
 	require.NoError(t, err)
 	defer client.CloseIdleConnections()
 	_, err = client.Plugins.InstallLocal(t.Context(), memory{id: demo, data: data})
-	if errors.Is(err, langbot.ErrOutcomeUnknown) { // the early answer was lost with the connection: nothing may be sent again
-		require.Less(t, requests, 4)
-		return
-	}
 	require.NoError(t, err)
+	require.Equal(t, 3, requests)
 	require.Len(t, whole, 1)
 	require.Equal(t, data, whole[0])
+}
+
+// TestSecretAtEveryOffset: what is cut off for an error is masked first.
+func TestSecretAtEveryOffset(t *testing.T) {
+	const secret = "lbk_0123456789abcdefghijklmnopqrstuvwxyz"
+	client, mock := mocked(t, langbot.WithAPIKey(secret), langbot.WithRetry(langbot.RetryPolicy{Attempts: 1}))
+	for offset := range 260 {
+		padding := strings.Repeat("-", offset)
+		mock.RegisterNoResponder(httpmock.NewStringResponder(200, "<p>"+padding+secret).HeaderSet(http.Header{"Content-Type": {"text/html"}}))
+		_, err := client.Plugins.List(t.Context())
+		noSecret(t, err, secret[:9])
+		mock.RegisterNoResponder(answered(400, `{"code":-1,"msg":"`+strings.Repeat("-", 1800+offset)+secret+`"}`))
+		_, err = client.Plugins.List(t.Context())
+		noSecret(t, err, secret[:9])
+	}
+	mock.RegisterNoResponder(answered(200, `{"code":0,"data":"`+secret+`"}`))
+	var out time.Time
+	noSecret(t, client.Call(t.Context(), "GET", "/api/v1/x", nil, &out), secret)
 }
 
 // TestHostileEcho: a server that repeats the credential everywhere does not get it into an error or a log.

@@ -77,8 +77,8 @@ func (s *PluginsService) InstallLocal(ctx context.Context, p Package) (*Operatio
 		fileName = id.Name + ".lbpkg" // without a file name, servers see no file
 	}
 	form := upload.New("file", fileName, p.Size(), p.Open)
-	if most := s.client.settings.maxUpload; form.Len() > most {
-		return nil, fmt.Errorf("langbot: package %s %s: %w: the upload has %d bytes, the server takes %d", id, p.Version(), ErrTooLarge, form.Len(), most)
+	if most := s.client.settings.maxUpload; p.Size() > most || form.Len() > most {
+		return nil, fmt.Errorf("langbot: package %s %s: %w: the upload has %d bytes, the server takes %d", id, p.Version(), ErrTooLarge, uint64(form.Len()), most)
 	}
 	r := installLocal.at().about(id, p.Version())
 	return s.client.start(ctx, r, form, ticket{Kind: kindInstall, Plugin: id, Version: p.Version()})
@@ -105,17 +105,19 @@ type GitHubAsset struct {
 //
 // API: POST /api/v1/plugins/install/github, since LangBot 4.4.0; API keys since 4.6.0.
 func (s *PluginsService) InstallGitHub(ctx context.Context, a GitHubAsset) (*Operation, error) {
-	a = a.fromURL()
-	if err := a.check(); err != nil {
+	a, err := a.fromURL()
+	if err == nil {
+		err = a.check()
+	}
+	if err != nil {
 		return nil, err
 	}
 	if a.ReleaseID == 0 || a.AssetURL == "" {
-		var err error
 		if a, err = s.completed(ctx, a); err != nil {
 			return nil, err
 		}
 	}
-	from := source{Owner: a.Owner, Repo: a.Repo, Tag: a.ReleaseTag, URL: a.AssetURL}
+	from := source{Owner: a.Owner, Repo: a.Repo, Tag: a.ReleaseTag, URL: a.AssetURL, Asset: a.AssetID}
 	return s.client.start(ctx, installGitHub.at(), a.body(), ticket{Kind: kindInstall, Source: from})
 }
 
@@ -131,26 +133,37 @@ func (a GitHubAsset) body() any {
 	}(a)
 }
 
-// fromURL fills what the download address of a release's file tells: /owner/repo/releases/download/tag/file.
-func (a GitHubAsset) fromURL() GitHubAsset {
+// fromURL fills what the download address of a release's file tells: /owner/repo/releases/download/tag/file. Fields that
+// say otherwise are an error: old servers would install the one file, new ones another.
+func (a GitHubAsset) fromURL() (GitHubAsset, error) {
 	u, err := url.Parse(a.AssetURL)
 	if err != nil || !strings.EqualFold(u.Hostname(), "github.com") {
-		return a
+		return a, nil
 	}
 	parts := strings.Split(strings.Trim(u.EscapedPath(), "/"), "/")
 	if len(parts) != 6 || parts[2] != "releases" || parts[3] != "download" {
-		return a
+		return a, nil
 	}
 	tag, err := url.PathUnescape(parts[4])
 	if err != nil {
-		return a
+		return a, nil
 	}
-	for field, value := range map[*string]string{&a.Owner: parts[0], &a.Repo: parts[1], &a.ReleaseTag: tag} {
-		if *field == "" {
-			*field = value
+	for _, f := range []struct {
+		name, told string
+		field      *string
+		same       func(string, string) bool
+	}{
+		{"Owner", parts[0], &a.Owner, strings.EqualFold},
+		{"Repo", parts[1], &a.Repo, strings.EqualFold},
+		{"ReleaseTag", tag, &a.ReleaseTag, func(x, y string) bool { return x == y }},
+	} {
+		if *f.field == "" {
+			*f.field = f.told
+		} else if !f.same(*f.field, f.told) {
+			return a, invalid("GitHub asset: %s is %q, and AssetURL says %q", f.name, *f.field, f.told)
 		}
 	}
-	return a
+	return a, nil
 }
 
 var (
@@ -221,12 +234,7 @@ func (s *PluginsService) completed(ctx context.Context, a GitHubAsset) (GitHubAs
 // releaseID asks the server for the number of a release.
 func (s *PluginsService) releaseID(ctx context.Context, a GitHubAsset) (int64, error) {
 	repo := a.Owner + "/" + a.Repo
-	data, err := call[struct {
-		Releases []struct {
-			ID  int64  `json:"id"`
-			Tag string `json:"tag_name"`
-		} `json:"releases"`
-	}](ctx, s.client, githubReleases.at(), map[string]string{"repo_url": "https://github.com/" + repo})
+	data, err := call[gitHubReleaseList](ctx, s.client, githubReleases.at(), map[string]string{"repo_url": "https://github.com/" + repo})
 	if err != nil {
 		return 0, fmt.Errorf("langbot: the server could not list the releases of %s: %w", repo, err)
 	}
@@ -239,6 +247,31 @@ func (s *PluginsService) releaseID(ctx context.Context, a GitHubAsset) (int64, e
 		repo, a.ReleaseTag, len(data.Releases), ErrNotFound)
 }
 
+type gitHubReleaseList struct {
+	Releases []struct {
+		ID  int64  `json:"id"`
+		Tag string `json:"tag_name"`
+	} `json:"releases"`
+}
+
+func (l *gitHubReleaseList) missing() string {
+	if l.Releases == nil {
+		return "releases"
+	}
+	return ""
+}
+
+type releaseAssetList struct {
+	Assets []releaseAsset `json:"assets"`
+}
+
+func (l *releaseAssetList) missing() string {
+	if l.Assets == nil {
+		return "assets"
+	}
+	return ""
+}
+
 type releaseAsset struct {
 	ID   int64  `json:"id"`
 	Name string `json:"name"`
@@ -248,9 +281,7 @@ type releaseAsset struct {
 // releaseAsset asks the server for the file of a release: the one with a's address, else the only .lbpkg file.
 func (s *PluginsService) releaseAsset(ctx context.Context, a GitHubAsset) (releaseAsset, error) {
 	repo := a.Owner + "/" + a.Repo
-	data, err := call[struct {
-		Assets []releaseAsset `json:"assets"`
-	}](ctx, s.client, githubReleaseAssets.at(), map[string]any{"owner": a.Owner, "repo": a.Repo, "release_id": a.ReleaseID})
+	data, err := call[releaseAssetList](ctx, s.client, githubReleaseAssets.at(), map[string]any{"owner": a.Owner, "repo": a.Repo, "release_id": a.ReleaseID})
 	if err != nil {
 		return releaseAsset{}, fmt.Errorf("langbot: the server could not list the files of %s %s: %w", repo, a.ReleaseTag, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -204,10 +205,9 @@ func TestUploadLimit(t *testing.T) {
 	require.NoError(t, err)
 	_, err = small.Plugins.InstallLocal(t.Context(), memory{id: demo, data: make([]byte, 1000)})
 	require.ErrorIs(t, err, langbot.ErrTooLarge)
-	for _, bad := range []langbot.Package{nil, memory{id: langbot.PluginID{Author: "a/b", Name: "c"}}, memory{id: demo, size: -1, data: nil}} {
-		if m, ok := bad.(memory); ok && m.size < 0 {
-			continue
-		}
+	_, err = client.Plugins.InstallLocal(t.Context(), memory{id: demo, size: math.MaxInt64})
+	require.ErrorIs(t, err, langbot.ErrTooLarge)
+	for _, bad := range []langbot.Package{nil, (*lbpkg.Package)(nil), &lbpkg.Package{}, memory{id: langbot.PluginID{Author: "a/b", Name: "c"}}} {
 		_, err := client.Plugins.InstallLocal(t.Context(), bad)
 		require.ErrorIs(t, err, langbot.ErrInvalid)
 	}
@@ -216,7 +216,7 @@ func TestUploadLimit(t *testing.T) {
 // TestEarlyRefusalOfUpload: a server that refuses the credential before it has read the body, and the answer that gets
 // lost with the connection.
 func TestEarlyRefusalOfUpload(t *testing.T) {
-	for _, status := range []int{401, 403} {
+	for _, status := range []int{401, 403} { // that it may not read says nothing of whether it may install
 		var posts int
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == "POST" {
@@ -229,8 +229,8 @@ func TestEarlyRefusalOfUpload(t *testing.T) {
 		client, err := langbot.New(srv.URL, langbot.WithUserToken(userToken))
 		require.NoError(t, err)
 		_, err = client.Plugins.InstallLocal(t.Context(), memory{id: demo, data: make([]byte, 5<<20)})
-		require.ErrorIs(t, err, map[int]error{401: langbot.ErrUnauthorized, 403: langbot.ErrForbidden}[status])
-		require.NotErrorIs(t, err, langbot.ErrOutcomeUnknown)
+		require.ErrorIs(t, err, map[int]error{401: langbot.ErrUnauthorized, 403: langbot.ErrOutcomeUnknown}[status])
+		require.Equal(t, status == 403, errors.Is(err, langbot.ErrOutcomeUnknown))
 		require.Equal(t, 1, posts)
 		client.CloseIdleConnections()
 		srv.Close()
@@ -335,6 +335,7 @@ func TestInstallGitHub(t *testing.T) {
 		"no tag":                     {"4.11.2", langbot.GitHubAsset{Owner: "acme", Repo: "demo"}, nil, 0, langbot.ErrInvalid, ""},
 		"a bad owner":                {"4.11.2", langbot.GitHubAsset{Owner: "a b", Repo: "demo", ReleaseTag: "v1.0"}, nil, 0, langbot.ErrInvalid, ""},
 		"a bad repo":                 {"4.11.2", langbot.GitHubAsset{Owner: "a", Repo: "de/mo", ReleaseTag: "v1.0"}, nil, 0, langbot.ErrInvalid, ""},
+		"contradiction":              {"4.11.2", langbot.GitHubAsset{Owner: "acme", Repo: "other", ReleaseTag: "v1.0", AssetURL: address}, nil, 0, langbot.ErrInvalid, "AssetURL says"},
 		"a bad address":              {"4.11.2", langbot.GitHubAsset{AssetURL: "ftp://x/y"}, nil, 0, langbot.ErrInvalid, ""},
 		"a password":                 {"4.11.2", langbot.GitHubAsset{AssetURL: "https://u:p@github.com/a"}, nil, 0, langbot.ErrInvalid, ""},
 	} {

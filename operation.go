@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/langbot-go/langbot/internal/envelope"
 )
@@ -113,10 +112,13 @@ var errStopped = errors.New("stopped")
 //
 // API: GET /api/v1/system/tasks/{id}, then GET /api/v1/plugins/{author}/{name}.
 func (o *Operation) Wait(ctx context.Context) (Outcome, error) {
-	switch o.access(ctx) {
-	case tasksHidden:
+	visible, err := o.access(ctx)
+	switch {
+	case err != nil:
+		return Outcome{}, ended(ctx, err, Task{}, Plugin{})
+	case visible == tasksHidden:
 		return o.watchList(ctx)
-	case tasksForbidden:
+	case visible == tasksForbidden:
 		return Outcome{}, &WaitError{Err: ErrForbidden, hint: "the API key lacks the permission resource.view, without which it cannot watch what it starts"}
 	}
 	task, err := o.follow(ctx, nil)
@@ -126,23 +128,23 @@ func (o *Operation) Wait(ctx context.Context) (Outcome, error) {
 	if task.State != TaskSucceeded {
 		return Outcome{Task: task}, o.failure(ctx, task)
 	}
-	goal := goal{client: o.client, ticket: o.state()}
-	plugin, err := goal.reach(ctx, o.client.settings.polling.Settle, task)
+	g := goal{client: o.client, ticket: o.state()}
+	plugin, err := g.reach(ctx, o.client.settings.polling.Settle, task)
 	return Outcome{Plugin: plugin, Task: task}, err
 }
 
 // access is what the credential may see, asked anew when the token came from another process: that one may have had
 // another credential.
-func (o *Operation) access(ctx context.Context) access {
-	known := o.state().Access
+func (o *Operation) access(ctx context.Context) (access, error) {
+	t := o.state()
 	if !o.resumed {
-		return known
+		return t.Access, nil
 	}
 	now, err := o.client.taskAccess(ctx)
-	if err != nil {
-		return known
+	if err == nil && now == tasksHidden && t.Access == tasksShown && t.Kind == kindInstall {
+		err = o.client.Tasks.refused(ctx) // they were shown before: is this credential bad? (During a removal reading may hang.)
 	}
-	return now
+	return now, err
 }
 
 // follow polls the task to its final state, or until seen returns false.
@@ -150,8 +152,11 @@ func (o *Operation) follow(ctx context.Context, seen func(Task) bool) (Task, err
 	w := newWatch(o.client.settings.polling)
 	var last Task
 	for {
+		w.ask()
 		task, err := o.Poll(ctx)
-		if err == nil {
+		if err == nil && inferred(task) && !inferred(last) {
+			last = task // once more, lest a gateway's empty answer counts as the server's
+		} else if err == nil {
 			last = task
 			w.good()
 			if seen != nil && !seen(task) {
@@ -169,21 +174,26 @@ func (o *Operation) follow(ctx context.Context, seen func(Task) bool) (Task, err
 	}
 }
 
-// failure is the error of a task that ran and failed. To an API key the reason of a failed removal is withheld, so
-// whether there was nothing to remove is asked of the plugin itself.
+// inferred reports whether task is what an empty answer stands for.
+func inferred(task Task) bool { return task.State == TaskCancelled && task.Type == "" }
+
+// failure is the error of a task that ran and failed. Whether a failed removal had nothing to remove is in its text, which
+// is English in every release. An API key is not told the text; then the plugin itself is asked, though one that failed to
+// start is as absent from the API as one that was never installed.
 func (o *Operation) failure(ctx context.Context, task Task) error {
 	t := o.state()
 	failed := &TaskError{Task: task}
-	if t.Kind == kindDelete && !strings.Contains(task.Message, stuck) {
+	switch {
+	case t.Kind != kindDelete || task.State != TaskFailed:
+	case task.Name != "":
+		failed.notFound = strings.Contains(task.Message, "is not installed in this Workspace") || // from 4.10.7 on
+			strings.HasSuffix(task.Message, " not found")
+	default:
 		_, err := o.client.Plugins.Get(ctx, t.Plugin)
 		failed.notFound = errors.Is(err, ErrNotFound)
 	}
 	return failed
 }
-
-// stuck is all that a 4.11.2 says, to a user token, when what a failed first installation left behind cannot be removed.
-// Such a plugin is not listed either; an API key is told nothing, and takes it for absent.
-const stuck = "removal binding is stale"
 
 // start sends a request that makes a task, and returns the operation.
 func (c *Client) start(ctx context.Context, r route, in any, t ticket) (*Operation, error) {
@@ -191,21 +201,35 @@ func (c *Client) start(ctx context.Context, r route, in any, t ticket) (*Operati
 	if err := c.look(ctx, &t); err != nil {
 		return nil, err
 	}
-	sent := time.Now()
-	data, header, err := exchange[struct {
-		TaskID envelope.Loose `json:"task_id"` // a number on servers, a string in their published description
-	}](ctx, c, r, in)
+	data, header, err := exchange[created](ctx, c, r, in)
 	if err != nil {
 		return nil, err
 	}
-	if t.Task, err = strconv.ParseInt(string(data.TaskID), 10, 64); err != nil { // never 0 instead: that is a task's id
-		return nil, &OutcomeUnknownError{Op: r.pattern, Plugin: r.plugin, Version: r.version, SentAt: sent,
-			Err: &ProtocolError{StatusCode: http.StatusOK, Op: r.pattern, Attempts: 1, Hint: "the answer names no task"}}
-	}
+	t.Task = data.id
 	if date, err := http.ParseTime(header.Get("Date")); err == nil {
 		t.Sent = date
 	}
 	return &Operation{client: c, ticket: t}, nil
+}
+
+// created is the data of an answer that promises a task: its id, a number on servers and a string in their published
+// description. 0 is the id of a task, so its absence is no 0.
+type created struct {
+	id   int64
+	told bool
+}
+
+// ReadJSON implements envelope.Reader.
+func (c *created) ReadJSON(data []byte) {
+	id, err := strconv.ParseInt(envelope.Text(envelope.Field(data, "task_id")), 10, 64)
+	c.id, c.told = id, err == nil
+}
+
+func (c *created) missing() string {
+	if !c.told {
+		return "task"
+	}
+	return ""
 }
 
 // look finds out, before anything is changed, how the operation can be watched: a server that hides its tasks from the
@@ -234,8 +258,11 @@ func (c *Client) look(ctx context.Context, t *ticket) error {
 // taskAccess asks for task 0, unless the credential is known to see tasks.
 func (c *Client) taskAccess(ctx context.Context) (access, error) {
 	cred := c.settings.credential
-	if cred == nil || cred.readsTasks.Load() || c.hasUserToken(ctx) {
+	if cred == nil || cred.readsTasks.Load() {
 		return tasksShown, nil
+	}
+	if ofUser, err := c.hasUserToken(ctx); ofUser || err != nil {
+		return tasksShown, err
 	}
 	_, err := call[struct{}](ctx, c, getTask.at("0"), nil)
 	switch {

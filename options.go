@@ -57,9 +57,9 @@ func (p RetryPolicy) withDefaults() RetryPolicy {
 // Polling sets the pace and the patience of [Operation.Wait], [Operation.Events] and [PluginsService.WaitReady]. A wait
 // polls at once, then after a tenth of the time already waited, within the bounds given. A zero field means its default.
 type Polling struct {
-	Interval    time.Duration // the shortest pause between two polls; default 500 ms
-	MaxInterval time.Duration // the longest; default 5 s
-	Tolerance   time.Duration // of polls that fail one after another before the wait ends; default 30 s
+	Interval    time.Duration // the shortest pause between two polls, give or take a tenth; default 500 ms
+	MaxInterval time.Duration // the longest, give or take a tenth; default 5 s
+	Tolerance   time.Duration // of polls that fail one after another, from the first one's start, before the wait ends; default 30 s
 	Settle      time.Duration // from a task's success until its effect must show; default 30 s
 	Hidden      time.Duration // of watching plugins without a task to ask: WaitReady, and Wait while tasks are hidden; default 5 min
 }
@@ -88,7 +88,8 @@ func WithHTTPClient(c *http.Client) Option {
 		if c == nil {
 			return invalid("WithHTTPClient(nil)")
 		}
-		s.http = c
+		copied := *c
+		s.http = &copied
 		return nil
 	}
 }
@@ -116,8 +117,9 @@ func WithUserAgent(name string) Option {
 	}
 }
 
-// WithLogger logs each call and each repetition at level Debug: method, path template, status, code, attempts,
-// duration and the kind of failure; never a header, a body, a query or a credential. Default: no log.
+// WithLogger logs each call and each repetition at level Debug: method and path template (the path itself of
+// [Client.Call]), status, attempts, duration and the kind of failure; never a header, a body, a query or a credential. Default,
+// and nil: no log.
 func WithLogger(l *slog.Logger) Option {
 	return func(s *settings) error {
 		s.logger = l

@@ -43,11 +43,20 @@ func ParsePluginID(s string) (PluginID, error) {
 // String returns "author/name".
 func (id PluginID) String() string { return id.Author + "/" + id.Name }
 
-// MarshalText returns "author/name".
-func (id PluginID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+// MarshalText returns "author/name", and nothing for a zero id.
+func (id PluginID) MarshalText() ([]byte, error) {
+	if id == (PluginID{}) {
+		return nil, nil
+	}
+	return []byte(id.String()), nil
+}
 
-// UnmarshalText is [ParsePluginID].
+// UnmarshalText is [ParsePluginID], but takes an empty text for a zero id.
 func (id *PluginID) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		*id = PluginID{}
+		return nil
+	}
 	parsed, err := ParsePluginID(string(text))
 	if err != nil {
 		return err
@@ -158,11 +167,7 @@ func (s *PluginsService) List(ctx context.Context) ([]Plugin, error) {
 }
 
 func (s *PluginsService) list(ctx context.Context, r route) ([]Plugin, error) {
-	plugins, err := call[wirePlugins](ctx, s.client, r, nil)
-	if err == nil && plugins == nil { // not the same as none
-		err = r.empty("plugins")
-	}
-	return plugins, err
+	return call[wirePlugins](ctx, s.client, r, nil)
 }
 
 // Get returns one plugin. [ErrNotFound] means that it is not running now, on every release: it may not be installed, may
@@ -187,8 +192,6 @@ func (s *PluginsService) get(ctx context.Context, id PluginID, single bool) (Plu
 	data, err := call[wirePlugin](ctx, s.client, one, nil)
 	var refused *APIError
 	switch {
-	case err == nil && !data.told:
-		return Plugin{}, one.empty("plugin")
 	case err == nil:
 		return data.Plugin, nil
 	case errors.As(err, &refused) && refused.StatusCode == 500:
@@ -259,8 +262,8 @@ func (s *PluginsService) WaitReady(ctx context.Context, id PluginID, version str
 	if err := id.check(); err != nil {
 		return Plugin{}, err
 	}
-	goal := goal{client: s.client, ticket: ticket{Kind: kindInstall, Plugin: id, Version: version}}
-	return goal.reach(ctx, s.client.settings.polling.Hidden, Task{})
+	g := goal{client: s.client, ticket: ticket{Kind: kindInstall, Plugin: id, Version: version}}
+	return g.reach(ctx, s.client.settings.polling.Hidden, Task{})
 }
 
 // wirePlugins are the data of a list, nil if it holds none.
@@ -279,6 +282,13 @@ func (w *wirePlugins) ReadJSON(data []byte) {
 	}
 }
 
+func (w *wirePlugins) missing() string {
+	if *w == nil { // not the same as none
+		return "plugins"
+	}
+	return ""
+}
+
 // wirePlugin is the data of one plugin.
 type wirePlugin struct {
 	Plugin
@@ -289,6 +299,13 @@ type wirePlugin struct {
 func (w *wirePlugin) ReadJSON(data []byte) {
 	one := envelope.Field(data, "plugin")
 	w.Plugin, w.told = readPlugin(one), bytes.HasPrefix(one, []byte("{"))
+}
+
+func (w *wirePlugin) missing() string {
+	if !w.told {
+		return "plugin"
+	}
+	return ""
 }
 
 // readPlugin reads a plugin: nested since 4.3.0, flat before. Nothing in it can be relied on: a manifest may hold

@@ -3,11 +3,13 @@
 package langbot
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
+	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -85,12 +87,9 @@ func (s *TasksService) Get(ctx context.Context, id int64) (Task, error) {
 
 func (s *TasksService) get(ctx context.Context, r route, id int64) (Task, error) {
 	data, err := call[wireTask](ctx, s.client, r, nil)
-	if err == nil && data.Runtime == nil && data.Status == "" {
-		return Task{}, r.empty("task")
-	}
 	if err == nil {
 		s.client.showsTasks()
-		return data.public(), nil
+		return data.Task, nil
 	}
 	if s.isCancelled(ctx, err) {
 		return Task{ID: id, State: TaskCancelled}, nil
@@ -121,17 +120,10 @@ func (s *TasksService) List(ctx context.Context, filter TaskFilter) ([]Task, err
 	if err != nil {
 		return nil, s.hidden(ctx, err)
 	}
-	if data.Tasks == nil {
-		return nil, listTasks.at().empty("tasks")
-	}
 	s.client.showsTasks()
-	tasks := make([]Task, 0, len(data.Tasks))
-	for i := range data.Tasks {
-		if t := data.Tasks[i].public(); filter.Kind == "" || t.Kind == filter.Kind { // servers before 4.9.5 ignore kind
-			tasks = append(tasks, t)
-		}
-	}
-	return tasks, nil
+	return slices.DeleteFunc(data, func(t Task) bool {
+		return filter.Kind != "" && t.Kind != filter.Kind // servers before 4.9.5 ignore kind
+	}), nil
 }
 
 // Resume takes up an operation by its [Operation.Token], in this process or another, with the same credential or another
@@ -152,21 +144,33 @@ func (s *TasksService) Resume(token string) (*Operation, error) {
 // 4.11.2, 19-cancelled-task.
 func (s *TasksService) isCancelled(ctx context.Context, err error) bool {
 	var e *ProtocolError
-	return errors.As(err, &e) && e.StatusCode == http.StatusInternalServerError && e.Snippet == "" && e.ContentType == "" &&
-		s.client.hasUserToken(ctx)
+	if !errors.As(err, &e) || e.StatusCode != http.StatusInternalServerError || e.Snippet != "" || e.ContentType != "" {
+		return false
+	}
+	ofUser, _ := s.client.hasUserToken(ctx) // it had a token a moment ago
+	return ofUser
 }
 
 // hidden tells a server that hides its tasks from keys from one that refuses the key: another route decides.
 func (s *TasksService) hidden(ctx context.Context, err error) error {
 	cred := s.client.settings.credential
-	if !errors.Is(err, ErrUnauthorized) || cred == nil || cred.readsTasks.Load() || s.client.hasUserToken(ctx) {
+	var refused *APIError // by the task route itself, not by the login before it
+	if !errors.As(err, &refused) || refused.Op == login.pattern || !errors.Is(err, ErrUnauthorized) || cred == nil || cred.readsTasks.Load() {
 		return err
 	}
-	_, probe := call[struct{}](ctx, s.client, getPlugin.at("langbot", "langbot").polling(), nil)
-	if errors.Is(probe, ErrUnauthorized) || ctx.Err() != nil {
+	if ofUser, tokenErr := s.client.hasUserToken(ctx); ofUser || tokenErr != nil || s.refused(ctx) != nil {
 		return err
 	}
 	return &WaitError{Err: ErrTasksHidden, hint: "use a user token (WithLogin), or LangBot 4.10.11 or newer"}
+}
+
+// refused is ErrUnauthorized if a route that every credential may ask refuses this one.
+func (s *TasksService) refused(ctx context.Context) error {
+	_, err := call[struct{}](ctx, s.client, getPlugin.at("langbot", "langbot").polling(), nil)
+	if errors.Is(err, ErrUnauthorized) || ctx.Err() != nil {
+		return err
+	}
+	return nil
 }
 
 // showsTasks remembers that this credential may read tasks.
@@ -176,136 +180,143 @@ func (c *Client) showsTasks() {
 	}
 }
 
-func (c *Client) hasUserToken(ctx context.Context) bool {
+// hasUserToken tells a user's token, to which every release shows tasks, from an API key.
+func (c *Client) hasUserToken(ctx context.Context) (bool, error) {
 	cred := c.settings.credential
-	if cred == nil {
-		return false
+	if cred == nil || cred.ofUser {
+		return cred != nil, nil
 	}
-	token, err := cred.token(ctx, c, "")
-	return err == nil && cred.bearer(token).ofUser
+	x := &request{client: c, route: getTask.at("0")}
+	token, err := x.token(ctx, "")
+	return err == nil && cred.bearer(token).ofUser, err
 }
 
-// wireTask is a task on the wire, in both shapes: a user token gets runtime and task_context, an API key gets status and
-// error.
-type wireTask struct {
-	ID      int64          `json:"id"`
-	Type    envelope.Loose `json:"task_type"`
-	Kind    envelope.Loose `json:"kind"`
-	Name    envelope.Loose `json:"name"`
-	Label   envelope.Loose `json:"label"`
-	Created float64        `json:"created_at"`
+// wireTasks are the data of a list, nil if it holds none.
+type wireTasks []Task
 
-	Status envelope.Loose `json:"status"`
-	Error  *struct {
-		Message envelope.Loose `json:"message"`
-	} `json:"error"`
-
-	Runtime *struct {
-		Done      bool            `json:"done"`
-		State     envelope.Loose  `json:"state"`
-		Exception *envelope.Loose `json:"exception"` // null is success; an empty text is a failure
-		Traceback envelope.Loose  `json:"exception_traceback"`
-	} `json:"runtime"`
-	Context struct {
-		Action   envelope.Loose `json:"current_action"`
-		Metadata struct {
-			Percent  number         `json:"progress_percent"`
-			Current  number         `json:"download_current"`
-			Total    number         `json:"download_total"`
-			Speed    number         `json:"download_speed"`
-			Deps     number         `json:"deps_installed"`
-			DepsAll  number         `json:"deps_total"`
-			PluginID envelope.Loose `json:"plugin_name"`
-		} `json:"metadata"`
-	} `json:"task_context"`
+// ReadJSON implements envelope.Reader.
+func (w *wireTasks) ReadJSON(data []byte) {
+	list := envelope.Field(data, "tasks")
+	if !bytes.HasPrefix(list, []byte("[")) {
+		return
+	}
+	*w = wireTasks{}
+	for item := range envelope.Items(list) {
+		*w = append(*w, readTask(item))
+	}
 }
 
-type wireTasks struct {
-	Tasks []wireTask `json:"tasks"`
+func (w *wireTasks) missing() string {
+	if *w == nil {
+		return "tasks"
+	}
+	return ""
 }
 
 func (w *wireTasks) mask(hide func(string) string) {
-	for i := range w.Tasks {
-		w.Tasks[i].mask(hide)
+	for i := range *w {
+		(*w)[i].mask(hide)
 	}
+}
+
+// wireTask is the data of one task.
+type wireTask struct{ Task }
+
+// ReadJSON implements envelope.Reader.
+func (w *wireTask) ReadJSON(data []byte) { w.Task = readTask(data) }
+
+func (w *wireTask) missing() string {
+	if w.State == "" {
+		return "task"
+	}
+	return ""
 }
 
 // mask hides the credential in what a task says: its texts come from programs that may print what they got.
-func (w *wireTask) mask(hide func(string) string) {
-	texts := []*envelope.Loose{&w.Name, &w.Label, &w.Context.Action, &w.Context.Metadata.PluginID}
-	if w.Error != nil {
-		texts = append(texts, &w.Error.Message)
+func (t *Task) mask(hide func(string) string) {
+	for _, text := range []*string{&t.Name, &t.Label, &t.Action, &t.Message, &t.Traceback, &t.Progress.Plugin} {
+		*text = hide(*text)
 	}
-	if w.Runtime != nil {
-		texts = append(texts, &w.Runtime.Traceback)
-		if w.Runtime.Exception != nil {
-			texts = append(texts, w.Runtime.Exception)
+}
+
+// readTask reads a task in both shapes: a user token gets runtime and task_context, an API key gets status and error. What
+// it says on its way may be anything: it must not hide how the task ended. Without a state it is no task.
+func readTask(data []byte) (t Task) {
+	for key, value := range envelope.Members(data) {
+		switch string(key) {
+		case "id":
+			t.ID = int64(number(value))
+		case "task_type":
+			t.Type = envelope.Text(value)
+		case "kind":
+			t.Kind = envelope.Text(value)
+		case "name":
+			t.Name = envelope.Text(value)
+		case "label":
+			t.Label = envelope.Text(value)
+		case "created_at":
+			if seconds := number(value); seconds > 0 {
+				t.Created = time.UnixMicro(int64(seconds * 1e6))
+			}
+		case "status":
+			t.State = stateOf(envelope.Text(value))
+		case "error":
+			t.Message = envelope.Text(envelope.Field(value, "message"))
+		case "runtime":
+			t.readRuntime(value)
+		case "task_context":
+			t.Action = envelope.Text(envelope.Field(value, "current_action"))
+			t.Progress = readProgress(envelope.Field(value, "metadata"))
 		}
-	}
-	for _, text := range texts {
-		*text = envelope.Loose(hide(string(*text)))
-	}
-}
-
-// A number that is none counts as absent: what a task tells on its way must not hide how it ended.
-type number float64
-
-func (n *number) UnmarshalJSON(data []byte) error {
-	*n = 0
-	var f float64
-	if json.Unmarshal(data, &f) == nil {
-		*n = number(f)
-	}
-	return nil
-}
-
-func (w *wireTask) public() Task {
-	meta := w.Context.Metadata
-	t := Task{
-		ID:     w.ID,
-		Type:   string(w.Type),
-		Kind:   string(w.Kind),
-		Name:   string(w.Name),
-		Label:  string(w.Label),
-		Action: string(w.Context.Action),
-		State:  w.state(),
-		Progress: Progress{
-			Percent:           int(meta.Percent),
-			Bytes:             int64(meta.Current),
-			TotalBytes:        int64(meta.Total),
-			BytesPerSecond:    float64(meta.Speed),
-			Dependencies:      int(meta.Deps),
-			TotalDependencies: int(meta.DepsAll),
-			Plugin:            string(meta.PluginID),
-		},
-	}
-	if w.Created > 0 {
-		t.Created = time.UnixMicro(int64(w.Created * 1e6))
-	}
-	if w.Error != nil {
-		t.Message = string(w.Error.Message)
-	}
-	if w.Runtime != nil && w.Runtime.Exception != nil {
-		t.Message, t.Traceback = string(*w.Runtime.Exception), string(w.Runtime.Traceback)
 	}
 	return t
 }
 
-func (w *wireTask) state() TaskState {
-	if w.Runtime == nil {
-		switch s := TaskState(w.Status); s {
-		case TaskRunning, TaskSucceeded, TaskFailed, TaskCancelled:
-			return s
-		}
-		return TaskUnknown
+func stateOf(status string) TaskState {
+	switch s := TaskState(status); s {
+	case TaskRunning, TaskSucceeded, TaskFailed, TaskCancelled, "":
+		return s
 	}
+	return TaskUnknown
+}
+
+// readRuntime reads how the task stands, for a user. Its exception decides: null is success, any text, also an empty one,
+// a failure, and its state is FINISHED either way.
+func (t *Task) readRuntime(data []byte) {
+	exception := envelope.Field(data, "exception")
+	t.Message, t.Traceback = envelope.Text(exception), envelope.Text(envelope.Field(data, "exception_traceback"))
 	switch {
-	case w.Runtime.State == "CANCELLED":
-		return TaskCancelled
-	case !w.Runtime.Done:
-		return TaskRunning
-	case w.Runtime.Exception != nil:
-		return TaskFailed // its runtime.state is FINISHED all the same
+	case envelope.Text(envelope.Field(data, "state")) == "CANCELLED":
+		t.State = TaskCancelled
+	case string(envelope.Field(data, "done")) == "false":
+		t.State = TaskRunning
+	case string(envelope.Field(data, "done")) != "true":
+		t.State = "" // no task that we know
+	case exception != nil && string(exception) != "null":
+		t.State = TaskFailed
+	default:
+		t.State = TaskSucceeded
 	}
-	return TaskSucceeded
+}
+
+func readProgress(data []byte) Progress {
+	n := func(key string) float64 { return number(envelope.Field(data, key)) }
+	return Progress{
+		Percent:           min(max(int(n("progress_percent")), 0), 100),
+		Bytes:             int64(n("download_current")),
+		TotalBytes:        int64(n("download_total")),
+		BytesPerSecond:    n("download_speed"),
+		Dependencies:      int(n("deps_installed")),
+		TotalDependencies: int(n("deps_total")),
+		Plugin:            envelope.Text(envelope.Field(data, "plugin_name")),
+	}
+}
+
+// number reads a number, also one in quotes. Anything else is 0.
+func number(data []byte) float64 {
+	f, err := strconv.ParseFloat(envelope.Text(data), 64)
+	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
+		return 0
+	}
+	return f
 }

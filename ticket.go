@@ -35,7 +35,8 @@ type source struct {
 	Owner string `json:"owner"`
 	Repo  string `json:"repo"`
 	Tag   string `json:"release_tag"`
-	URL   string `json:"asset_url"`
+	URL   string `json:"asset_url"` // kept by releases up to 4.10.6
+	Asset int64  `json:"asset_id"`  // kept from 4.10.7 on
 }
 
 // access is what this server lets this credential see of tasks.
@@ -74,10 +75,22 @@ func parseTicket(token string) (ticket, error) {
 		return ticket{}, invalid("the token is damaged")
 	}
 	var t ticket
-	if json.Unmarshal(data, &t) != nil || t.Server == "" || t.Kind != kindInstall && t.Kind != kindDelete {
+	if json.Unmarshal(data, &t) != nil || t.Server == "" || !t.whole() {
 		return ticket{}, invalid("the token is damaged, or of another version of this package")
 	}
 	return t, nil
+}
+
+// whole reports whether t says what is waited for.
+func (t ticket) whole() bool {
+	named := t.Plugin.check() == nil
+	switch t.Kind {
+	case kindDelete:
+		return named
+	case kindInstall:
+		return named || t.Plugin == (PluginID{}) && t.Source != (source{})
+	}
+	return false
 }
 
 // belongs reports whether task is the one the ticket was made for, and not another that got its number after a restart

@@ -282,7 +282,29 @@ func TestWait(t *testing.T) {
 			fake: &fake{plugins: ready, task: func(int, time.Duration) (int, string) { return 500, "" }},
 			check: func(t *testing.T, _ langbot.Outcome, err error) {
 				require.Equal(t, langbot.TaskCancelled, taskError(t, err).Task.State)
+			}, until: time.Second},
+		"an empty answer in passing": {
+			fake: &fake{plugins: ready, task: func(n int, after time.Duration) (int, string) {
+				if n == 2 {
+					return 500, ""
+				}
+				return until(3*time.Second, succeeded)(n, after)
 			}},
+			check: succeeds, until: 4 * time.Second},
+		"texts for numbers": {
+			fake: &fake{plugins: ready, task: func(int, time.Duration) (int, string) {
+				return 200, `{"id":"5","task_type":"user","created_at":"1.5","runtime":{"done":true,"exception":null},"task_context":{"metadata":[]}}`
+			}},
+			check: succeeds},
+		"no task in the answer": {
+			fake:  &fake{plugins: ready, task: func(int, time.Duration) (int, string) { return 200, `{"id":5}` }},
+			check: func(t *testing.T, _ langbot.Outcome, err error) { waitError(t, err) }},
+		"the server answers with another plugin": {
+			fake: &fake{task: until(0, succeeded), plugins: func(time.Duration) (int, string) {
+				return 200, strings.Replace(listed("1.0.0", langbot.PluginInitialized), "demo", "other", 1)
+			}},
+			check: func(t *testing.T, _ langbot.Outcome, err error) { require.ErrorIs(t, err, langbot.ErrNoEffect) },
+			after: 30 * time.Second, until: 34 * time.Second},
 		"a speed that is no number": {
 			fake: &fake{plugins: ready, task: func(n int, after time.Duration) (int, string) {
 				status, body := until(2*time.Second, succeeded)(n, after)
@@ -395,7 +417,8 @@ func TestTokenBeforeFirstPoll(t *testing.T) {
 func TestResumeRefuses(t *testing.T) {
 	client, err := langbot.New("http://langbot.test", langbot.WithAPIKey("k"))
 	require.NoError(t, err)
-	for _, token := range []string{"", "x", "lbop1.", "lbop1.!", "lbop1.e30", "lbop1.eyJzIjoiaHR0cDovL290aGVyIiwiayI6Imluc3RhbGwifQ"} {
+	for _, token := range []string{"", "x", "lbop1.", "lbop1.!", "lbop1.e30", "lbop1.eyJzIjoiaHR0cDovL290aGVyIiwiayI6Imluc3RhbGwifQ",
+		"lbop1.eyJzIjoiaHR0cDovL2xhbmdib3QudGVzdCIsImsiOiJkZWxldGUifQ"} {
 		_, err := client.Tasks.Resume(token)
 		require.ErrorIs(t, err, langbot.ErrInvalid, token)
 	}

@@ -10,12 +10,15 @@ import (
 	"math/rand/v2"
 	"strings"
 	"time"
+
+	"github.com/langbot-go/langbot/internal/transport"
 )
 
 // A watch paces polls and counts how long they have failed.
 type watch struct {
 	polling Polling
 	started time.Time
+	asked   time.Time // when the running poll began
 	failing time.Time // since when; zero while polls succeed
 }
 
@@ -37,6 +40,8 @@ func (w *watch) pause(ctx context.Context) error {
 	}
 }
 
+func (w *watch) ask() { w.asked = time.Now() }
+
 func (w *watch) good() { w.failing = time.Time{} }
 
 // tolerates reports whether watching goes on after a poll that failed with err: yes for a while if the server was not
@@ -45,11 +50,10 @@ func (w *watch) tolerates(ctx context.Context, err error) bool {
 	if ctx.Err() != nil || !passing(err) {
 		return false
 	}
-	now := time.Now()
 	if w.failing.IsZero() {
-		w.failing = now
+		w.failing = w.asked
 	}
-	return now.Sub(w.failing) < w.polling.Tolerance
+	return time.Since(w.failing) < w.polling.Tolerance
 }
 
 // passing reports whether err may pass by itself.
@@ -58,7 +62,7 @@ func passing(err error) bool {
 	var protocol *ProtocolError
 	var wait *WaitError
 	switch {
-	case errors.As(err, &wait), errors.Is(err, ErrUnauthorized), errors.Is(err, ErrForbidden), errors.Is(err, ErrInvalid):
+	case errors.As(err, &wait), errors.Is(err, ErrUnauthorized), errors.Is(err, ErrForbidden), errors.Is(err, ErrInvalid), transport.Permanent(err):
 		return false
 	case errors.As(err, &protocol):
 		return protocol.StatusCode >= 500 || errors.Is(err, ErrBusy)
@@ -93,16 +97,17 @@ func (g goal) reach(ctx context.Context, patience time.Duration, task Task) (Plu
 	w := newWatch(g.client.settings.polling)
 	var last Plugin
 	for {
-		p, err := g.look(ctx)
+		w.ask()
+		p, found, err := g.look(ctx)
 		switch {
 		case err == nil:
 			w.good()
 			last = p
-			if g.met(p) {
+			if g.met(p, found) {
 				return p, nil
 			}
 			if w.elapsed() >= patience {
-				return Plugin{}, &WaitError{Err: ErrNoEffect, Task: task, Plugin: p, hint: g.missing(p)}
+				return Plugin{}, &WaitError{Err: ErrNoEffect, Task: task, Plugin: p, hint: g.missing(p, found)}
 			}
 		case !w.tolerates(ctx, err):
 			return Plugin{}, ended(ctx, err, task, last)
@@ -113,56 +118,64 @@ func (g goal) reach(ctx context.Context, patience time.Duration, task Task) (Plu
 	}
 }
 
-// look returns the plugin as it is now, and a zero Plugin when it is not there.
-func (g goal) look(ctx context.Context) (Plugin, error) {
+// look returns the plugin as it is now, and whether it is there.
+func (g goal) look(ctx context.Context) (p Plugin, found bool, err error) {
 	if g.ticket.Plugin == (PluginID{}) {
 		return g.fromGitHub(ctx)
 	}
-	p, err := g.client.Plugins.get(ctx, g.ticket.Plugin, true)
+	p, err = g.client.Plugins.get(ctx, g.ticket.Plugin, true)
 	if errors.Is(err, ErrNotFound) {
-		return Plugin{}, nil
+		return Plugin{}, false, nil
 	}
-	return p, err
+	return p, err == nil, err
 }
 
 // fromGitHub looks for the plugin of a release whose archive nobody has opened here: servers keep in the list where a
 // plugin came from.
-func (g goal) fromGitHub(ctx context.Context) (Plugin, error) {
+func (g goal) fromGitHub(ctx context.Context) (p Plugin, found bool, err error) {
 	plugins, err := g.client.Plugins.list(ctx, listPlugins.at().polling())
 	if err != nil {
-		return Plugin{}, err
+		return Plugin{}, false, err
 	}
 	for _, p := range plugins {
 		var from source
 		if p.Source == "github" && json.Unmarshal(p.InstallInfo, &from) == nil && g.ticket.Source.same(from) {
-			return p, nil
+			return p, true, nil
 		}
 	}
-	return Plugin{}, nil
+	return Plugin{}, false, nil
 }
 
-func (s source) same(other source) bool {
-	if s.Owner == "" {
-		return s.URL == other.URL
+// same reports whether a listed plugin came from s: from the same release, and the same file of it as far as is known.
+func (s source) same(listed source) bool {
+	switch {
+	case s.Asset != 0 && listed.Asset != 0 && s.Asset != listed.Asset, s.Asset == 0 && listed.URL != s.URL:
+		return false
+	case s.Asset != 0 && listed.Asset == 0 && listed.URL != "" && listed.URL != s.URL:
+		return false
 	}
-	return strings.EqualFold(s.Owner, other.Owner) && strings.EqualFold(s.Repo, other.Repo) && s.Tag == other.Tag
+	return strings.EqualFold(s.Owner, listed.Owner) && strings.EqualFold(s.Repo, listed.Repo) && s.Tag == listed.Tag
 }
 
-func (g goal) met(p Plugin) bool {
-	if g.ticket.Kind == kindDelete {
-		return p.ID == (PluginID{})
+func (g goal) met(p Plugin, found bool) bool {
+	t := g.ticket
+	if t.Kind == kindDelete {
+		return !found
 	}
-	return p.Status == PluginInitialized && (g.ticket.Version == "" || p.Version == g.ticket.Version)
+	return found && p.Status == PluginInitialized && (t.Version == "" || p.Version == t.Version) &&
+		(t.Plugin == (PluginID{}) || p.ID == t.Plugin)
 }
 
 // missing says what of the effect is not there.
-func (g goal) missing(p Plugin) string {
+func (g goal) missing(p Plugin, found bool) string {
 	t := g.ticket
 	switch {
 	case t.Kind == kindDelete:
 		return fmt.Sprintf("%s is still there", t.Plugin)
-	case p.ID == (PluginID{}):
+	case !found:
 		return fmt.Sprintf("%s is not running: it may have failed to start, or be no plugin but an MCP server or a skill", t.subject())
+	case t.Plugin != (PluginID{}) && p.ID != t.Plugin:
+		return fmt.Sprintf("the server answers with %q when asked for %s", p.ID, t.Plugin)
 	case p.Status != PluginInitialized:
 		return fmt.Sprintf("%s is %q, not initialized", p.ID, p.Status)
 	}
@@ -217,6 +230,7 @@ func (o *Operation) watchList(ctx context.Context) (Outcome, error) {
 	var last Plugin
 	var absent time.Time // since when; zero while it is there
 	for {
+		w.ask()
 		plugins, err := o.client.Plugins.list(ctx, listPlugins.at().polling())
 		switch {
 		case err == nil:

@@ -71,10 +71,20 @@ type Package struct {
 }
 
 // Author returns metadata.author of the manifest.
-func (p *Package) Author() string { return p.manifest.author }
+func (p *Package) Author() string {
+	if p == nil || p.manifest == nil {
+		return "" // which no server is asked to install
+	}
+	return p.manifest.author
+}
 
 // Name returns metadata.name of the manifest.
-func (p *Package) Name() string { return p.manifest.name }
+func (p *Package) Name() string {
+	if p == nil || p.manifest == nil {
+		return ""
+	}
+	return p.manifest.name
+}
 
 // Version returns metadata.version of the manifest.
 func (p *Package) Version() string { return p.manifest.version }

@@ -27,7 +27,8 @@ type call struct {
 
 	trace     httptrace.ClientTrace
 	tracing   bool // this transport reports its connections
-	connected bool // the running attempt had one
+	connected bool // the running attempt has one
+	wrote     bool // it has sent something
 	unsent    bool
 }
 
@@ -48,6 +49,7 @@ func (s *call) traced() context.Context {
 	}
 	s.trace.GetConn = func(string) { s.tracing, s.connected = true, false }
 	s.trace.GotConn = func(httptrace.GotConnInfo) { s.connected = true }
+	s.trace.WroteHeaders = func() { s.wrote = true }
 	return httptrace.WithClientTrace(s, &s.trace)
 }
 
@@ -64,7 +66,7 @@ func (t *roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err // not sent, so the last attempt is still the one before
 	}
 	s.attempts++
-	s.tracing, s.connected = false, false
+	s.tracing, s.connected, s.wrote = false, false, false
 	ctx, cancel := context.WithTimeout(req.Context(), s.request.Timeout)
 	defer cancel()
 	resp, err := t.next.RoundTrip(req.WithContext(ctx))
@@ -73,7 +75,7 @@ func (t *roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 		if ctx.Err() != nil && s.Context.Err() == nil {
 			err = &timeoutError{after: s.request.Timeout}
 		}
-		s.unsent = s.tracing && !s.connected
+		s.unsent = s.tracing && !s.connected && !s.wrote
 		if s.Context.Err() == nil {
 			s.last = err
 		}

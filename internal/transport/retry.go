@@ -40,7 +40,7 @@ func (s *call) status(err error) int {
 
 func (s *call) mayRepeat(err error) bool {
 	if err != nil {
-		return (s.request.Repeatable || s.unsent) && !permanent(err) && !s.bodyFailed()
+		return (s.request.Repeatable || s.unsent) && !Permanent(err) && !s.bodyFailed()
 	}
 	switch s.answer.Status {
 	case http.StatusTooManyRequests:
@@ -62,14 +62,15 @@ func (s *call) bodyFailed() bool {
 
 // nextWait is the server's hint, or full jitter below an exponential bound.
 func (s *call) nextWait(err error) time.Duration {
-	if err == nil && s.answer.RetryAfter >= 0 {
-		return max(s.answer.RetryAfter, time.Millisecond)
-	}
 	bound := s.request.Policy.Cap
 	if shift := s.attempts - 1; shift < 30 {
 		bound = min(bound, s.request.Policy.Base<<shift)
 	}
-	return rand.N(max(bound, time.Millisecond)) + time.Millisecond
+	wait := rand.N(max(bound, time.Millisecond)) + time.Millisecond
+	if err == nil && s.answer.RetryAfter > 0 {
+		return s.answer.RetryAfter
+	}
+	return wait // also for a hint of no time at all, which would burn every attempt at once
 }
 
 func (s *call) pastDeadline(wait time.Duration) bool {
@@ -77,9 +78,9 @@ func (s *call) pastDeadline(wait time.Duration) bool {
 	return ok && time.Until(deadline) < wait
 }
 
-// permanent tells errors that the same request meets again: a name that does not exist, a certificate that is not
+// Permanent tells errors that the same request meets again: a name that does not exist, a certificate that is not
 // trusted, plain text where TLS is spoken, an answer beyond the limit.
-func permanent(err error) bool {
+func Permanent(err error) bool {
 	var (
 		dns      *net.DNSError
 		cert     *tls.CertificateVerificationError

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,7 +19,7 @@ type Form struct {
 	boundary   string
 	size       int64
 	open       func() (io.ReadCloser, error)
-	failure    atomic.Pointer[error]
+	latest     atomic.Pointer[body]
 }
 
 // New returns a form whose part field holds the size bytes that open's reader gives. Each attempt opens its own reader.
@@ -40,7 +39,7 @@ func New(field, fileName string, size int64, open func() (io.ReadCloser, error))
 
 // quoted escapes what would end the quoted string or the header line, as browsers do.
 func quoted(s string) string {
-	return strings.NewReplacer("\"", "%22", "\r", "%0D", "\n", "%0A", "\x00", "%00").Replace(s)
+	return strings.NewReplacer("\"", "%22", "\\", "%5C", "\r", "%0D", "\n", "%0A", "\x00", "%00").Replace(s)
 }
 
 // ContentType is the header that belongs to the body.
@@ -49,18 +48,23 @@ func (f *Form) ContentType() string { return "multipart/form-data; boundary=" + 
 // Len is the exact length of the body.
 func (f *Form) Len() int64 { return int64(len(f.head)) + f.size + int64(len(f.tail)) }
 
-// Err is the file's own failure in any attempt: it could not be opened or read, or had another length than promised.
-// The closing boundary is not sent then, so no server took the form for complete.
+// Err is the file's own failure in the latest attempt: it could not be opened or read, or had another length than
+// promised. The closing boundary was not sent then, so no server took the form for complete.
 func (f *Form) Err() error {
-	if err := f.failure.Load(); err != nil {
-		return *err
+	b := f.latest.Load()
+	if b == nil {
+		return nil
 	}
-	return nil
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.failure
 }
 
 // Body returns a reader of the whole form for one attempt. The file is opened at the first read of its bytes.
 func (f *Form) Body() (io.Reader, error) {
-	return &body{form: f, left: f.size, head: strings.NewReader(f.head), tail: strings.NewReader(f.tail)}, nil
+	b := &body{form: f, left: f.size, head: strings.NewReader(f.head), tail: strings.NewReader(f.tail)}
+	f.latest.Store(b)
+	return b, nil
 }
 
 type body struct {
@@ -70,9 +74,10 @@ type body struct {
 	ended      bool  // the file was seen to end where it should
 	stalls     int   // reads in a row that gave nothing
 
-	mu     sync.Mutex // HTTP/2 closes a body while it is being read
-	file   io.ReadCloser
-	closed bool
+	mu      sync.Mutex // HTTP/2 closes a body while it is being read
+	file    io.ReadCloser
+	closed  bool
+	failure error
 }
 
 func (b *body) Read(p []byte) (int, error) {
@@ -87,7 +92,7 @@ func (b *body) Read(p []byte) (int, error) {
 	return b.tail.Read(p)
 }
 
-// readFile gives the file's next bytes. Its last byte goes out only once the file has proved to end there.
+// readFile gives the file's next bytes. What follows it goes out only once the file has proved to end where it should.
 func (b *body) readFile(p []byte) (int, error) {
 	file, err := b.opened()
 	if err != nil {
@@ -145,10 +150,11 @@ func (b *body) expectEnd(file io.Reader) error {
 
 // fail records why the file could not be sent, unless it was only closed under the reader's feet.
 func (b *body) fail(err error) error {
-	if errors.Is(err, fs.ErrClosed) {
-		return err
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.closed && b.failure == nil {
+		b.failure = err
 	}
-	b.form.failure.CompareAndSwap(nil, &err)
 	return err
 }
 
@@ -162,7 +168,8 @@ func (b *body) opened() (io.Reader, error) {
 	if b.file == nil {
 		file, err := b.form.open()
 		if err != nil {
-			return nil, b.fail(err)
+			b.failure = err
+			return nil, err
 		}
 		b.file = file
 	}
