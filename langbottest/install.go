@@ -1,6 +1,7 @@
 package langbottest
 
 import (
+	"archive/zip"
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,6 +13,8 @@ import (
 	"mime/multipart"
 	"net/url"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/langbot-go/langbot/lbpkg"
@@ -30,20 +33,30 @@ type release struct {
 	archive
 }
 
-// AddMarketplace offers a package on the marketplace. The one added last is the newest. It panics if archive is no good
-// package.
-func (s *Server) AddMarketplace(data []byte) {
+// AddMarketplace offers a plugin on the marketplace, by its archive. The one added last is the newest. It panics if that
+// is no good package.
+func (s *Server) AddMarketplace(pkg []byte) {
+	added := mustParse("AddMarketplace", pkg)
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
-	s.state.marketplace = append(s.state.marketplace, mustParse("AddMarketplace", data))
+	s.state.marketplace = append(s.state.marketplace, added)
 }
 
-// AddGitHub offers a package as the file of a GitHub release. It panics if archive is no good package.
-func (s *Server) AddGitHub(owner, repo, tag, file string, data []byte) {
+// AddGitHub offers a plugin archive as a file of a GitHub release, and returns GitHub's numbers of release and file. A
+// release may have several files. It panics if pkg is no good package.
+func (s *Server) AddGitHub(owner, repo, tag, file string, pkg []byte) (releaseID, assetID int64) {
+	added := mustParse("AddGitHub", pkg)
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
 	n := int64(len(s.state.github) + 1)
-	s.state.github = append(s.state.github, release{owner, repo, tag, file, 1000 + n, 2000 + n, mustParse("AddGitHub", data)})
+	releaseID, assetID = 1000+n, 2000+n
+	for _, r := range s.state.github {
+		if r.owner == owner && r.repo == repo && r.tag == tag {
+			releaseID = r.id
+		}
+	}
+	s.state.github = append(s.state.github, release{owner, repo, tag, file, releaseID, assetID, added})
+	return releaseID, assetID
 }
 
 func mustParse(method string, data []byte) archive {
@@ -52,6 +65,31 @@ func mustParse(method string, data []byte) archive {
 		panic("langbottest: " + method + ": " + err.Error())
 	}
 	return archive{pkg, bytes.Clone(data)}
+}
+
+// Archive returns the archive of a small plugin, for tests that need one: lbpkg.Parse makes a package of it. It panics if
+// the plugin could not be installed.
+func Archive(author, name, version string) []byte {
+	var out bytes.Buffer
+	w := zip.NewWriter(&out)
+	quote := func(s string) string { return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"` }
+	for _, file := range [][2]string{
+		{"manifest.yaml", "apiVersion: v1\nkind: Plugin\nmetadata:\n  author: " + quote(author) + "\n  name: " + quote(name) + "\n  version: " + quote(version) +
+			"\n  label: {en_US: " + quote(name) + "}\nspec:\n  config: []\n  components: {}\nexecution:\n  python: {path: main.py, attr: Small}\n"},
+		{"main.py", "from langbot_plugin.api.definition.plugin import BasePlugin\n\n\nclass Small(BasePlugin):\n    async def initialize(self):\n        pass\n"},
+	} {
+		entry, err := w.Create(file[0])
+		if err == nil {
+			_, err = entry.Write([]byte(file[1]))
+		}
+		if err != nil {
+			panic("langbottest: Archive: " + err.Error()) // a buffer takes everything
+		}
+	}
+	if err := w.Close(); err != nil {
+		panic("langbottest: Archive: " + err.Error())
+	}
+	return mustParse("Archive", out.Bytes()).data
 }
 
 // An installation is what the three routes have in common.
@@ -206,8 +244,7 @@ var versionText = regexp.MustCompile(`^[A-Za-z0-9._+-]+$`)
 
 func (st *state) inMarketplace(author, name string, version any) (found archive, why string) {
 	text, isText := version.(string)
-	switch {
-	case version != nil && (!isText || text != "" && !versionText.MatchString(text)):
+	if version != nil && (!isText || text != "" && !versionText.MatchString(text)) {
 		return found, "Invalid plugin version"
 	}
 	st.mu.Lock()
@@ -260,12 +297,11 @@ func (s *Server) installGitHub(c *call) answer {
 	return s.install(c, in)
 }
 
+// positive reads a number, also one in a string; 0 is none.
 func positive(v any) int64 {
-	var id int64
-	if _, err := fmt.Sscan(strings.TrimSpace(fmt.Sprint(v)), &id); err != nil {
-		if f, ok := v.(float64); ok {
-			return int64(f)
-		}
+	id, err := strconv.ParseInt(strings.TrimSpace(fmt.Sprint(v)), 10, 64)
+	if err != nil {
+		return 0
 	}
 	return id
 }
@@ -326,9 +362,10 @@ func (s *Server) gitHubReleases(c *call) answer {
 	}
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
-	releases := []any{}
+	releases, seen := []any{}, []int64{}
 	for _, r := range s.state.github {
-		if r.owner == m[1] && r.repo == m[2] {
+		if r.owner == m[1] && r.repo == m[2] && !slices.Contains(seen, r.id) {
+			seen = append(seen, r.id)
 			releases = append(releases, map[string]any{"id": r.id, "tag_name": r.tag, "name": r.tag, "published_at": stamp(c.now), "prerelease": false, "draft": false})
 		}
 	}
@@ -349,10 +386,17 @@ func (s *Server) gitHubReleaseAssets(c *call) answer {
 	if owner == "" || repo == "" || id == 0 {
 		return refusal(400, -1, "Missing required parameters")
 	}
-	r, found := s.state.onGitHub(func(r release) bool { return r.owner == owner && r.repo == repo && r.id == id })
-	if !found {
-		return internalError()
+	s.state.mu.Lock()
+	defer s.state.mu.Unlock()
+	var assets []any
+	for _, r := range s.state.github {
+		if r.owner == owner && r.repo == repo && r.id == id {
+			assets = append(assets, map[string]any{"id": r.asset, "name": r.file, "size": len(r.data), "content_type": "application/zip",
+				"download_url": "https://github.com/" + owner + "/" + repo + "/releases/download/" + url.PathEscape(r.tag) + "/" + url.PathEscape(r.file)})
+		}
 	}
-	return ok(map[string]any{"assets": []any{map[string]any{"id": r.asset, "name": r.file, "size": len(r.data), "content_type": "application/zip",
-		"download_url": "https://github.com/" + owner + "/" + repo + "/releases/download/" + url.PathEscape(r.tag) + "/" + url.PathEscape(r.file)}}})
+	if assets == nil {
+		return internalError() // GitHub's 404
+	}
+	return ok(map[string]any{"assets": assets})
 }

@@ -33,7 +33,7 @@ func (j *journal) add(op string, c *call, status int) {
 		j.calls = j.calls[1:]
 	}
 	j.calls = append(j.calls, Call{Op: op, Method: c.Method, Path: c.URL.EscapedPath(), Query: c.URL.RawQuery, Status: status, Time: c.now, Bytes: len(c.body)})
-	if op == "" {
+	if op == "" && len(j.unmatched) < 100 {
 		j.unmatched = append(j.unmatched, fmt.Sprintf("%s %s: no such route; the closest is %q", c.Method, c.URL.EscapedPath(), closest(c.Method, c.URL.Path)))
 	}
 }
@@ -44,18 +44,33 @@ func (j *journal) unmatchedRequests() []string {
 	return append([]string(nil), j.unmatched...)
 }
 
-// Calls returns the requests of a route, by its pattern, in the order of their ends; of all routes if op is empty. The
-// last 10,000 are kept.
+// Calls returns the requests of a route, by its pattern or [AnyInstall]; of all routes if op is empty. A request is among
+// them once it is answered, and before its client sees the answer. The last 10,000 are kept. It panics if there is no such
+// route, lest a misspelt one passes for one that was never asked.
 func (s *Server) Calls(op string) []Call {
+	mustBeRoute("Calls", op)
 	s.journal.mu.Lock()
 	defer s.journal.mu.Unlock()
 	var calls []Call
 	for _, c := range s.journal.calls {
-		if op == "" || c.Op == op {
+		if op == "" || c.Op == op || op == AnyInstall && strings.HasPrefix(c.Op, AnyInstall) {
 			calls = append(calls, c)
 		}
 	}
 	return calls
+}
+
+func mustBeRoute(method, op string) {
+	if op == "" && method == "Calls" || op == AnyInstall {
+		return
+	}
+	for _, r := range routes {
+		if r.pattern == op {
+			return
+		}
+	}
+	verb, path, _ := strings.Cut(op, " ")
+	panic(fmt.Sprintf("langbottest: %s: no route %q; the closest is %q", method, op, closest(verb, path)))
 }
 
 // closest is the route that a request without one was probably meant for.

@@ -29,15 +29,12 @@ type Plugin struct {
 	Running bool // false: installed, but it failed to start
 }
 
-// AddPlugin installs a plugin at once, from its archive. It panics if that is no good package.
-func (s *Server) AddPlugin(archive []byte) {
-	pkg, err := lbpkg.Parse(archive)
-	if err != nil {
-		panic("langbottest: AddPlugin: " + err.Error())
-	}
+// AddPlugin installs a plugin at once, by its archive. It panics if that is no good package.
+func (s *Server) AddPlugin(pkg []byte) {
+	added := mustParse("AddPlugin", pkg)
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
-	s.state.put(pkg, "local", localInfo(), time.Now(), true)
+	s.state.put(added.pkg, "local", certified(localInfo(), added.data), time.Now(), true)
 }
 
 // Plugins returns what is installed now, in the order of the first installations.

@@ -54,7 +54,9 @@ func (c *call) json() (body map[string]any, ok bool) {
 	if !strings.HasPrefix(c.Header.Get("Content-Type"), "application/json") || len(c.body) == 0 {
 		return nil, true
 	}
-	err := json.Unmarshal(c.body, &body)
+	decoder := json.NewDecoder(bytes.NewReader(c.body))
+	decoder.UseNumber()
+	err := decoder.Decode(&body)
 	return body, err == nil
 }
 
@@ -99,8 +101,7 @@ func (s *Server) handler() http.Handler {
 
 // serve runs a request: route, credential, permission, size, handler, in LangBot's order.
 func (s *Server) serve(c *call, matched *route, allow []string) answer {
-	switch {
-	case matched == nil:
+	if matched == nil {
 		return unknown(c.Request, allow)
 	}
 	who, refused := s.authenticate(c, matched)

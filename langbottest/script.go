@@ -1,16 +1,18 @@
 package langbottest
 
 import (
+	"slices"
+	"strings"
 	"time"
 )
 
-// AnyInstall names every installation in [Server.On].
+// AnyInstall names every installation in [Server.On] and [Server.Calls].
 const AnyInstall = "POST /api/v1/plugins/install/"
 
 // A Script says how the operations of a route run. What a task looks like at a moment follows from the script and the
 // clock alone.
 type Script struct {
-	Steps []Step // nil: LangBot's own steps, quickly
+	Steps []Step // nil: LangBot's own steps, at 10 ms each
 	End   End    // after the last step; zero: Succeed
 }
 
@@ -49,13 +51,15 @@ var (
 // Fail ends a task with an exception. Nothing has changed.
 func Fail(exception string) End { return End{kind: fail, text: exception} }
 
-// FailToStart ends an installation as that of a plugin whose code fails: the plugin is kept, but does not run, so that it
-// is not listed and can only be removed or installed again.
+// FailToStart ends an installation as that of a plugin whose code fails: the task fails (a *langbot.TaskError), and the
+// plugin is kept but does not run, so that it is not listed and can only be removed or installed again.
 var FailToStart = End{kind: failToStart}
 
-// On sets the script of the operations of a route from now on, by the route's pattern, such as
-// "DELETE /api/v1/plugins/{author}/{name}", or by [AnyInstall].
+// On sets the script of the operations of a route that are started from now on, by the route's pattern, such as
+// "DELETE /api/v1/plugins/{author}/{name}", or by [AnyInstall]. It panics if there is no such route.
 func (s *Server) On(op string, script Script) {
+	mustBeRoute("On", op)
+	script.Steps = slices.Clone(script.Steps)
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
 	s.state.scripts[op] = script
@@ -64,7 +68,7 @@ func (s *Server) On(op string, script Script) {
 // script returns the script of a route, with its steps.
 func (st *state) script(op string, steps []Step) Script {
 	script, found := st.scripts[op]
-	if !found && len(op) > len(AnyInstall) && op[:len(AnyInstall)] == AnyInstall {
+	if !found && strings.HasPrefix(op, AnyInstall) {
 		script = st.scripts[AnyInstall]
 	}
 	if script.Steps == nil {

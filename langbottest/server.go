@@ -3,8 +3,20 @@
 //	srv := langbottest.New(t)
 //	client, err := langbot.New(srv.URL, langbot.WithAPIKey(srv.APIKey), langbot.WithHTTPClient(srv.Client()))
 //
+//	pkg, err := lbpkg.Parse(langbottest.Archive("acme", "hello", "1.0.0"))
+//
 // Uploaded archives are really read, tasks progress with the clock, plugins appear and disappear with them. What a real
-// server refuses is refused. With [InMemory] a server works inside testing/synctest, where minutes cost nothing.
+// server refuses is refused. With [InMemory] a server works inside testing/synctest, where minutes cost nothing: make
+// server and client inside the bubble; the server's end ends the connections of both.
+//
+//	synctest.Test(t, func(t *testing.T) {
+//		srv := langbottest.New(t, langbottest.InMemory())
+//		srv.On(langbottest.AnyInstall, langbottest.Script{
+//			Steps: []langbottest.Step{{Action: "waiting for plugin initialization", Percent: 84, For: 30 * time.Second}},
+//			End:   langbottest.FailToStart,
+//		})
+//		…
+//	})
 //
 // Not there yet: config, logs, readme, icons, preview and upgrade of plugins, other releases than 4.11.2, and injected
 // faults. Their routes are answered like unknown ones, and fail the test.

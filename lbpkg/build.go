@@ -3,6 +3,7 @@ package lbpkg
 import (
 	"archive/zip"
 	"bytes"
+	"compress/flate"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -38,7 +39,8 @@ func FromDir(dir string) (*Package, error) {
 
 // FromFS builds a package from the files of fsys, whose root holds manifest.yaml, and checks it. The same files give the
 // same bytes, whatever their times and modes. Left out are version control, caches, virtual environments, .env files,
-// other packages, a dist folder, and what a .gitignore in the root names; [Package.LeftOut] tells.
+// other packages, a dist folder in the root, and what a .gitignore in the root names; [Package.LeftOut] tells. A pattern
+// there that cannot be understood is an error, since what it names may be a secret.
 //
 // Folders that the manifest names for components must be there and hold Python files. That fails where a program embeds
 // its plugin without all: (see the package's example), because go:embed then leaves out __init__.py and _helper.py.
@@ -74,7 +76,7 @@ func collect(fsys fs.FS) (paths []string, leftOut []LeftOut, err error) {
 		if err != nil || name == "." {
 			return err
 		}
-		reason := unwanted(name, entry.IsDir())
+		reason := unwanted(fsys, name, entry.IsDir())
 		if reason == "" && ignored.match(name, entry.IsDir()) {
 			reason = "named in .gitignore"
 		}
@@ -102,29 +104,14 @@ func collect(fsys fs.FS) (paths []string, leftOut []LeftOut, err error) {
 }
 
 // unwanted says why an entry is never part of a plugin, or nothing.
-func unwanted(name string, dir bool) string {
-	base := strings.ToLower(path.Base(name))
+func unwanted(fsys fs.FS, name string, dir bool) string {
 	if dir {
-		switch base {
-		case ".git", ".hg", ".svn", ".bzr":
-			return "version control"
-		case "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".tox", "node_modules":
-			return "cache"
-		case ".venv", "venv", "env":
-			return "virtual environment"
-		case ".idea", ".vscode":
-			return "editor settings"
-		case "dist":
-			if path.Dir(name) == "." {
-				return "build output"
-			}
-		}
-		return ""
+		return unwantedDir(fsys, name)
 	}
-	switch {
+	switch base := strings.ToLower(path.Base(name)); {
 	case base == ".git", base == ".gitignore", base == ".gitattributes", base == ".gitmodules":
 		return "version control"
-	case base == ".env", strings.HasPrefix(base, ".env.") && base != ".env.example":
+	case base == ".env", base == ".envrc", strings.HasPrefix(base, ".env.") && base != ".env.example":
 		return "may hold secrets"
 	case strings.HasSuffix(base, ".pyc"), strings.HasSuffix(base, ".pyo"):
 		return "cache"
@@ -136,15 +123,34 @@ func unwanted(name string, dir bool) string {
 	return ""
 }
 
+func unwantedDir(fsys fs.FS, name string) string {
+	switch strings.ToLower(path.Base(name)) {
+	case ".git", ".hg", ".svn", ".bzr":
+		return "version control"
+	case "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".tox", "node_modules":
+		return "cache"
+	case ".idea", ".vscode":
+		return "editor settings"
+	case "dist":
+		if path.Dir(name) == "." {
+			return "build output"
+		}
+	}
+	if _, err := fs.Stat(fsys, name+"/pyvenv.cfg"); err == nil {
+		return "virtual environment"
+	}
+	return ""
+}
+
 // pack writes the files into an archive that depends on nothing but their names and bytes.
 func pack(fsys fs.FS, paths []string) ([]byte, error) {
 	var out bytes.Buffer
 	archive := zip.NewWriter(&out)
 	total := 0
 	for _, name := range paths {
-		data, err := fs.ReadFile(fsys, name)
+		data, err := readFile(fsys, name)
 		if err != nil {
-			return nil, fmt.Errorf("lbpkg: %w", err)
+			return nil, err
 		}
 		if total += len(data); total > maxTotal {
 			return nil, &Error{Entry: name, Rule: "total size", Reason: fmt.Sprintf("with it the package unpacks to more than %d MiB", maxTotal>>20)}
@@ -159,10 +165,26 @@ func pack(fsys fs.FS, paths []string) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
+// readFile reads a file that is not larger than servers take.
+func readFile(fsys fs.FS, name string) ([]byte, error) {
+	info, err := fs.Stat(fsys, name)
+	if err != nil {
+		return nil, fmt.Errorf("lbpkg: %w", err)
+	}
+	if info.Size() > maxEntry {
+		return nil, &Error{Entry: name, Rule: "entry size", Reason: fmt.Sprintf("it has %d bytes, at most %d MiB are allowed", info.Size(), maxEntry>>20)}
+	}
+	data, err := fs.ReadFile(fsys, name)
+	if err != nil {
+		return nil, fmt.Errorf("lbpkg: %w", err)
+	}
+	return data, nil
+}
+
 // add deflates a file, or stores one that deflates to less than a fiftieth: servers take that for a bomb at a hundredth.
 func add(archive *zip.Writer, name string, data []byte) error {
 	method := zip.Deflate
-	if compressible(data) {
+	if looksLikeBomb(data) {
 		method = zip.Store
 	}
 	w, err := archive.CreateHeader(&zip.FileHeader{Name: name, Method: method, ExternalAttrs: (typeRegular | 0o644) << 16, CreatorVersion: 3 << 8})
@@ -173,17 +195,16 @@ func add(archive *zip.Writer, name string, data []byte) error {
 	return err
 }
 
-// compressible reports whether data would deflate suspiciously well.
-func compressible(data []byte) bool {
+// looksLikeBomb reports whether data would deflate suspiciously well.
+func looksLikeBomb(data []byte) bool {
 	const suspicious = maxRatio / 2
 	var packed bytes.Buffer
-	probe := zip.NewWriter(&packed)
-	w, err := probe.Create("x")
+	w, err := flate.NewWriter(&packed, flate.DefaultCompression)
 	if err != nil {
-		return false
+		return false // only a bad level is an error
 	}
-	if _, err := w.Write(data); err != nil || probe.Close() != nil {
-		return false
+	if _, err := w.Write(data); err != nil || w.Close() != nil {
+		return false // a buffer takes everything
 	}
 	return len(data) > suspicious*packed.Len()
 }

@@ -72,10 +72,20 @@ func checkEnd(r io.ReaderAt, size int64) error {
 			return notZip(r, size, tail)
 		}
 		if i+endRecord <= len(tail) && i+endRecord+int(binary.LittleEndian.Uint16(tail[i+20:])) == len(tail) {
-			return nil
+			return checkCount(tail[i:])
 		}
 		end = i + 3
 	}
+}
+
+// checkCount judges the directory by the last record, before it is read: it may be far larger than any that is allowed.
+func checkCount(record []byte) error {
+	const most = 4 << 20 // bytes of a directory; 512 entries need some 50 KiB
+	count, size := binary.LittleEndian.Uint16(record[10:]), binary.LittleEndian.Uint32(record[12:])
+	if count > maxEntries || size > most {
+		return &Error{Rule: "entries", Reason: fmt.Sprintf("the archive has %d entries in a directory of %d bytes, at most %d are allowed", count, size, maxEntries)}
+	}
+	return nil
 }
 
 // notZip says what the thing is, if it is something that people take for a package.

@@ -6,8 +6,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-
-	"go.yaml.in/yaml/v3"
 )
 
 // A Component is the manifest of one part of a plugin, such as a tool.
@@ -41,10 +39,10 @@ func readComponent(name string, f *zip.File) (Component, bool) {
 		return Component{}, false
 	}
 	root, err := parseYAML(text)
-	if err != nil || root == nil || root.Kind != yaml.MappingNode {
+	if err != nil {
 		return Component{}, false
 	}
-	kind, ok := stringIn(root, "kind")
-	asJSON, err := toJSON(root)
+	kind, ok := field(root, "kind").(string)
+	asJSON, err := json.Marshal(root)
 	return Component{Path: name, Kind: kind, Manifest: asJSON}, ok && err == nil
 }

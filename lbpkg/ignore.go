@@ -4,19 +4,17 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
+	"regexp"
 	"strings"
 )
 
-// ignore is the .gitignore in the root of a folder. Patterns with ** inside a path, and .gitignore files further down,
-// are not read.
+// ignore is the .gitignore in the root of a folder. Those further down are not read.
 type ignore []ignoreRule
 
 type ignoreRule struct {
-	pattern  string
-	anchored bool // to the root: the pattern has a slash other than its last
-	dirOnly  bool
-	keep     bool // "!pattern"
+	pattern *regexp.Regexp
+	dirOnly bool
+	keep    bool // "!pattern"
 }
 
 func readIgnore(fsys fs.FS) (ignore, error) {
@@ -29,37 +27,70 @@ func readIgnore(fsys fs.FS) (ignore, error) {
 	}
 	var rules ignore
 	for line := range strings.Lines(string(data)) {
-		if rule, ok := parseIgnore(strings.TrimRight(line, " \t\r\n")); ok {
-			rules = append(rules, rule)
+		line = strings.TrimRight(line, " \t\r\n")
+		if line == "" || line[0] == '#' {
+			continue
 		}
+		rule, err := parseIgnore(line)
+		if err != nil { // what it would have left out may be a secret
+			return nil, &Error{Entry: ".gitignore", Rule: "ignore", Reason: fmt.Sprintf("the pattern %q cannot be understood", line)}
+		}
+		rules = append(rules, rule)
 	}
 	return rules, nil
 }
 
-func parseIgnore(line string) (r ignoreRule, ok bool) {
-	if line == "" || line[0] == '#' {
-		return r, false
-	}
+func parseIgnore(line string) (r ignoreRule, err error) {
 	line, r.keep = strings.CutPrefix(line, "!")
-	line = strings.TrimPrefix(line, `\`) // escapes a leading # or !
 	line, r.dirOnly = strings.CutSuffix(line, "/")
-	line = strings.TrimPrefix(line, "**/")
-	line, rooted := strings.CutPrefix(line, "/")
-	r.anchored = rooted || strings.Contains(line, "/")
-	r.pattern = line
-	_, err := path.Match(line, "")
-	return r, err == nil && line != ""
+	anchored := strings.Contains(line, "/")
+	line = strings.TrimPrefix(line, "/")
+	expr := "^"
+	if !anchored {
+		expr = "(^|/)"
+	}
+	r.pattern, err = regexp.Compile(expr + globToRegexp(line) + "$")
+	return r, err
+}
+
+// globToRegexp translates a pattern of git: * and ? stay within a name, ** spans folders, and [!…] is a negated class.
+func globToRegexp(glob string) string {
+	var out strings.Builder
+	for i := 0; i < len(glob); i++ {
+		rest := glob[i:]
+		switch {
+		case strings.HasPrefix(rest, "**/"):
+			out.WriteString("(.*/)?")
+			i += 2
+		case strings.HasPrefix(rest, "**"):
+			out.WriteString(".*")
+			i++
+		case rest[0] == '*':
+			out.WriteString("[^/]*")
+		case rest[0] == '?':
+			out.WriteString("[^/]")
+		case strings.HasPrefix(rest, "[!"):
+			out.WriteString("[^")
+			i++
+		case rest[0] == '[', rest[0] == ']':
+			out.WriteByte(rest[0])
+		case rest[0] == '\\' && len(rest) > 1:
+			out.WriteString(regexp.QuoteMeta(rest[1:2]))
+			i++
+		case rest[0] == '-':
+			out.WriteByte('-') // a range, inside a class
+		default:
+			out.WriteString(regexp.QuoteMeta(rest[:1]))
+		}
+	}
+	return out.String()
 }
 
 // match reports whether the last rule that fits name leaves it out.
 func (rules ignore) match(name string, dir bool) bool {
 	out := false
 	for _, r := range rules {
-		subject := name
-		if !r.anchored {
-			subject = path.Base(name)
-		}
-		if fits, _ := path.Match(r.pattern, subject); fits && (dir || !r.dirOnly) { // the pattern was checked
+		if (dir || !r.dirOnly) && r.pattern.MatchString(name) {
 			out = !r.keep
 		}
 	}

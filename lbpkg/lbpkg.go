@@ -49,6 +49,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -126,7 +127,7 @@ func (p *Package) WriteTo(w io.Writer) (int64, error) {
 	return io.Copy(w, r)
 }
 
-// Open checks the archive in the file at path. It reads the file once and does not keep it open or in memory; uploads
+// Open checks the archive in the file at path. It reads the file once and keeps it neither open nor in memory; uploads
 // read it again, and notice if it has changed.
 //
 // A file that breaks a rule is an [*Error]; one that cannot be read wraps an error of package fs, as fs.ErrNotExist.
@@ -146,16 +147,17 @@ func Open(path string) (*Package, error) {
 	if info.Size() > maxArchive {
 		return nil, &Error{File: path, Rule: "size", Reason: fmt.Sprintf("has %d bytes, more than any server takes", info.Size())}
 	}
-	sum := sha256.New()
-	if _, err := io.Copy(sum, io.NewSectionReader(f, 0, info.Size())); err != nil {
+	data, err := io.ReadAll(io.LimitReader(f, maxArchive))
+	if err != nil {
 		return nil, fmt.Errorf("lbpkg: %w", err)
 	}
-	p, err := check(f, info.Size())
+	p, err := parse(data)
 	if err != nil {
 		return nil, inFile(err, path)
 	}
+	size, sum := p.size, sha256.Sum256(data) // of what was checked
 	p.fileName = filepath.Base(path)
-	p.open = func() (io.ReadCloser, error) { return reopen(path, info.Size(), sum.Sum(nil)) }
+	p.open = func() (io.ReadCloser, error) { return reopen(path, size, sum) }
 	return p, nil
 }
 
@@ -190,7 +192,7 @@ type Error struct {
 	Entry string // the entry at fault; empty: the archive as a whole
 	// Rule is what the rule is about: size, zip, entries, entry name, duplicate, entry size, total size, ratio, encryption,
 	// compression, symlink, file type, encoding, manifest, kind, metadata, author, name, version, label, description,
-	// apiVersion, spec, execution, component folder, requirements, folder.
+	// apiVersion, spec, execution, component folder, requirements, folder, ignore.
 	Rule   string
 	Reason string // what is wrong, for people
 }
@@ -216,17 +218,20 @@ func inFile(err error, path string) error {
 
 // reopen opens the file at path again and makes sure that it is still the one that was checked: by its length at once,
 // by its digest when it has been read.
-func reopen(path string, size int64, sum []byte) (io.ReadCloser, error) {
+func reopen(path string, size int64, sum [sha256.Size]byte) (io.ReadCloser, error) {
 	f, err := os.Open(path)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: %w", ErrChanged, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lbpkg: %w", err)
 	}
 	info, err := f.Stat()
 	if err != nil || info.Size() != size {
 		f.Close()
 		return nil, fmt.Errorf("%s: %w", path, ErrChanged)
 	}
-	return &verified{file: f, path: path, sum: sha256.New(), want: sum}, nil
+	return &verified{file: f, path: path, sum: sha256.New(), want: sum[:]}, nil
 }
 
 type verified struct {

@@ -5,11 +5,14 @@ import (
 	"bytes"
 	"compress/flate"
 	"compress/gzip"
+	"encoding/binary"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -221,15 +224,15 @@ func TestBuildLeavesOut(t *testing.T) {
 		"lib/__pycache__/y.pyc": text("y"), "old.lbpkg": text("old"), "dist/built.txt": text("x"), "lib/dist/kept.txt": text("x"), "lib/z.pyc": text("z"),
 		".gitignore": text("# comment\nsecret.txt\n/rooted.txt\nbuild/\n*.log\n!keep.log\nlib/hidden.txt\n"), "secret.txt": text("s"), "lib/secret.txt": text("s"),
 		"rooted.txt": text("s"), "lib/rooted.txt": text("k"), "build/x.txt": text("s"), "a.log": text("s"), "keep.log": text("k"), "lib/hidden.txt": text("s"),
-		".venv/bin/python": text("s"), "_util.py": text("k"), "lib/__init__.py": text(""), ".env.example": text("k"), ".DS_Store": text("s"),
+		".venv/bin/python": text("s"), ".venv/pyvenv.cfg": text("s"), "env/__init__.py": text("k"), ".envrc": text("s"), "_util.py": text("k"), "lib/__init__.py": text(""), ".env.example": text("k"), ".DS_Store": text("s"),
 	}))
 	require.NoError(t, err)
-	require.Equal(t, []string{".env.example", "_util.py", "keep.log", "lib/__init__.py", "lib/dist/kept.txt", "lib/rooted.txt", "main.py", "manifest.yaml"}, entries(t, pkg))
+	require.Equal(t, []string{".env.example", "_util.py", "env/__init__.py", "keep.log", "lib/__init__.py", "lib/dist/kept.txt", "lib/rooted.txt", "main.py", "manifest.yaml"}, entries(t, pkg))
 	reasons := map[string]string{}
 	for _, l := range pkg.LeftOut() {
 		reasons[l.Path] = l.Reason
 	}
-	require.Equal(t, map[string]string{".git": "version control", ".env": "may hold secrets", ".env.local": "may hold secrets", "__pycache__": "cache",
+	require.Equal(t, map[string]string{".git": "version control", ".env": "may hold secrets", ".env.local": "may hold secrets", ".envrc": "may hold secrets", "__pycache__": "cache",
 		"lib/__pycache__": "cache", "lib/z.pyc": "cache", "old.lbpkg": "another package", "dist": "build output", ".gitignore": "version control",
 		"secret.txt": "named in .gitignore", "lib/secret.txt": "named in .gitignore", "rooted.txt": "named in .gitignore", "build": "named in .gitignore",
 		"a.log": "named in .gitignore", "lib/hidden.txt": "named in .gitignore", ".venv": "virtual environment", ".DS_Store": "clutter of the desktop"}, reasons)
@@ -246,6 +249,71 @@ func entries(t *testing.T, pkg *lbpkg.Package) (names []string) {
 		names = append(names, f.Name)
 	}
 	return names
+}
+
+// TestIgnorePatterns: as git reads them.
+func TestIgnorePatterns(t *testing.T) {
+	for pattern, want := range map[string][]string{ // what of the files below it leaves out
+		"*.key":           {"a.key", "s/b.key", "s/t/c.key"},
+		"/*.key":          {"a.key"},
+		"s/*.key":         {"s/b.key"},
+		"s/**/*.key":      {"s/b.key", "s/t/c.key"},
+		"**/t/*.key":      {"s/t/c.key"},
+		"s/**":            {"s/b.key", "s/p.ini", "s/t/c.key"},
+		"[!p]*.ini":       {"x.ini"},
+		"[p-q].ini":       {"s/p.ini"},
+		"t/":              {"s/t/c.key"},
+		"?.ini":           {"s/p.ini", "x.ini"},
+		`\#x`:             {"#x"},
+		"nothing\n!*.key": nil,
+		"ü.txt":           {"ü.txt"},
+	} {
+		files := fstest.MapFS{".gitignore": text(pattern + "\n")}
+		all := []string{"a.key", "s/b.key", "s/t/c.key", "x.ini", "s/p.ini", "#x", "ü.txt"}
+		for _, name := range all {
+			files[name] = text("x")
+		}
+		pkg, err := lbpkg.FromFS(plugin(files))
+		require.NoError(t, err, pattern)
+		packed := entries(t, pkg)
+		var left []string
+		for _, name := range all {
+			if !slices.Contains(packed, name) {
+				left = append(left, name)
+			}
+		}
+		slices.Sort(left)
+		require.Equal(t, want, left, pattern)
+	}
+	_, err := lbpkg.FromFS(plugin(fstest.MapFS{".gitignore": text("secret[.txt\n")}))
+	require.ErrorContains(t, err, `"secret[.txt"`)
+}
+
+// TestCostlyManifests: a few hundred bytes that would cost hours, and a number of a mebibyte.
+func TestCostlyManifests(t *testing.T) {
+	merges := "a0: &a0 {x: 1}\n"
+	for i := range 12 {
+		ref := fmt.Sprintf("*a%d", i)
+		merges += fmt.Sprintf("a%d: &a%d {<<: [%s]}\n", i+1, i+1, strings.TrimSuffix(strings.Repeat(ref+",", 10), ","))
+	}
+	for name, manifest := range map[string]string{
+		"merges of merges": merges,
+		"sexagesimal":      archives.Manifest("acme", "demo", `"1"`) + "x: 1" + strings.Repeat(":1", 500_000) + "\n",
+		"digits":           archives.Manifest("acme", "demo", `"1"`) + "x: " + strings.Repeat("1", 1_000_000) + "\n",
+	} {
+		began := time.Now()
+		_, _ = lbpkg.Parse(archives.Zip(archives.File{Name: "manifest.yaml", Content: manifest}, archives.File{Name: "pad", Content: strings.Repeat("x", 9), Header: nil}))
+		require.Less(t, time.Since(began), 3*time.Second, name)
+	}
+}
+
+// TestHugeDirectory: an archive of very many entries is refused before its directory is read.
+func TestHugeDirectory(t *testing.T) {
+	data := archives.Zip(archives.Plugin("acme", "demo", `"1"`)...)
+	end := data[len(data)-22:]
+	binary.LittleEndian.PutUint32(end[12:], 1<<30)
+	_, err := lbpkg.Parse(data)
+	require.ErrorContains(t, err, "entries")
 }
 
 func TestBuildIsDeterministic(t *testing.T) {

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"go.yaml.in/yaml/v3"
 )
 
 // A manifest is what was read from manifest.yaml.
@@ -85,25 +83,23 @@ func parseManifest(raw []byte) (*manifest, error) {
 	}
 	root, err := parseYAML(text)
 	if err != nil {
-		return nil, refuse("manifest", "it is no YAML: %v", err)
+		return nil, refuse("manifest", "it cannot be read as YAML: %v", err)
 	}
-	if root == nil || root.Kind != yaml.MappingNode {
+	if _, ok := root.(map[string]any); !ok {
 		return nil, refuse("manifest", "it must be a YAML mapping")
 	}
-	if kind, ok := stringIn(root, "kind"); !ok || kind != "Plugin" {
+	if kind := field(root, "kind"); kind != "Plugin" {
 		return nil, refuse("kind", "it must be Plugin")
 	}
 	m := &manifest{}
-	if m.asJSON, err = toJSON(root); err != nil {
-		return nil, refuse("manifest", "%v", err)
-	}
-	if err := m.identity(root); err != nil {
+	if err := m.identity(field(root, "metadata")); err != nil {
 		return nil, err
 	}
 	if err := m.startable(root); err != nil {
 		return nil, err
 	}
-	return m, nil
+	m.asJSON, err = json.Marshal(root)
+	return m, err
 }
 
 func refuse(rule, format string, args ...any) error {
@@ -111,16 +107,15 @@ func refuse(rule, format string, args ...any) error {
 }
 
 // identity reads author, name and version.
-func (m *manifest) identity(root *yaml.Node) error {
-	metadata := field(root, "metadata")
-	if metadata == nil || metadata.Kind != yaml.MappingNode {
+func (m *manifest) identity(metadata any) error {
+	if _, ok := metadata.(map[string]any); !ok {
 		return refuse("metadata", "it must be a mapping with author, name and version")
 	}
 	for _, f := range []struct {
 		key string
 		to  *string
 	}{{"author", &m.author}, {"name", &m.name}, {"version", &m.version}} {
-		value, ok := stringIn(metadata, f.key)
+		value, ok := field(metadata, f.key).(string)
 		if !ok {
 			return refuse(f.key, "metadata.%s must be a string: quote it", f.key)
 		}
@@ -153,32 +148,25 @@ func unaddressable(part string) string {
 }
 
 // startable checks what the server needs only when it starts the plugin: without it the task fails after 30 seconds.
-func (m *manifest) startable(root *yaml.Node) error {
-	if field(root, "apiVersion") == nil {
+func (m *manifest) startable(root any) error {
+	if _, ok := root.(map[string]any)["apiVersion"]; !ok {
 		return refuse("apiVersion", "it is missing: v1")
 	}
-	metadata := field(root, "metadata")
-	label := field(metadata, "label")
-	if _, ok := stringIn(label, "en_US"); !ok {
+	if _, ok := field(root, "metadata", "label", "en_US").(string); !ok {
 		return refuse("label", "metadata.label must be a mapping with at least en_US")
 	}
-	if description := field(metadata, "description"); description != nil && !isNull(description) {
-		if _, ok := stringIn(description, "en_US"); !ok {
+	if description := field(root, "metadata", "description"); description != nil {
+		if _, ok := field(description, "en_US").(string); !ok {
 			return refuse("description", "metadata.description must be a mapping with at least en_US")
 		}
 	}
-	spec := field(root, "spec")
-	if spec == nil || spec.Kind != yaml.MappingNode {
-		return refuse("spec", "it must be a mapping")
-	}
-	components := field(spec, "components")
-	if components == nil || components.Kind != yaml.MappingNode {
+	components, ok := field(root, "spec", "components").(map[string]any)
+	if !ok {
 		return refuse("spec", "spec.components must be a mapping, which may be empty")
 	}
 	m.componentDirs = componentDirs(components)
-	python := field(field(root, "execution"), "python")
 	for _, key := range []string{"path", "attr"} {
-		if _, ok := stringIn(python, key); !ok {
+		if _, ok := field(root, "execution", "python", key).(string); !ok {
 			return refuse("execution", "execution.python.%s must be a string", key)
 		}
 	}
@@ -186,18 +174,16 @@ func (m *manifest) startable(root *yaml.Node) error {
 }
 
 // componentDirs are the folders that the manifest names: spec.components.KIND.fromDirs[].path.
-func componentDirs(components *yaml.Node) (dirs []string) {
-	for i := 1; i < len(components.Content); i += 2 {
-		from := field(components.Content[i], "fromDirs")
-		if from == nil || from.Kind != yaml.SequenceNode {
-			continue
-		}
-		for _, entry := range from.Content {
-			if dir, ok := stringIn(entry, "path"); ok && path.Clean(dir) != "." {
+func componentDirs(components map[string]any) (dirs []string) {
+	for _, kind := range components {
+		from, _ := field(kind, "fromDirs").([]any)
+		for _, entry := range from {
+			if dir, ok := field(entry, "path").(string); ok && path.Clean(dir) != "." {
 				dirs = append(dirs, path.Clean(dir))
 			}
 		}
 	}
+	slices.Sort(dirs)
 	return dirs
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/big"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,8 +18,9 @@ import (
 // LangBot reads YAML with PyYAML's safe loader, which follows YAML 1.1. The parser here gives the tree of nodes; what a
 // node means is decided below, because the library itself follows 1.2 where the two differ.
 
-// parseYAML returns the root of the one document in text, or nil if there is none.
-func parseYAML(text []byte) (*yaml.Node, error) {
+// parseYAML returns the one document in text as values of JSON: map[string]any, []any, string, bool, nil, and
+// json.RawMessage for numbers. What is none of these in YAML, such as a date, is an other. Without a document it is nil.
+func parseYAML(text []byte) (any, error) {
 	var doc, second yaml.Node
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	if err := decoder.Decode(&doc); err != nil {
@@ -36,8 +38,12 @@ func parseYAML(text []byte) (*yaml.Node, error) {
 	if tag := unsafeTag(doc.Content[0]); tag != "" {
 		return nil, fmt.Errorf("the tag %s is not allowed", tag)
 	}
-	return resolve(doc.Content[0]), nil
+	left := maxNodes
+	return toValue(doc.Content[0], &left)
 }
+
+// An other is the text of a value that is no string and has no counterpart in JSON.
+type other string
 
 // unsafeTag returns a tag that a safe loader refuses, if there is one. It does not follow aliases: what they point to is
 // in the tree already.
@@ -56,61 +62,10 @@ func unsafeTag(n *yaml.Node) string {
 }
 
 func resolve(n *yaml.Node) *yaml.Node {
-	if n != nil && n.Kind == yaml.AliasNode {
+	if n.Kind == yaml.AliasNode {
 		return n.Alias // never an alias itself
 	}
 	return n
-}
-
-// field returns the value under key in a mapping, or nil. The last of equal keys counts, and keys of the mapping itself
-// before merged ones, as in Python.
-func field(n *yaml.Node, key string) *yaml.Node { return fieldBelow(n, key, 0) }
-
-const maxMerges = 20 // a mapping that merges itself would never end
-
-func fieldBelow(n *yaml.Node, key string, depth int) *yaml.Node {
-	n = resolve(n)
-	if n == nil || n.Kind != yaml.MappingNode || depth > maxMerges {
-		return nil
-	}
-	for i := len(n.Content) - 2; i >= 0; i -= 2 {
-		if name := resolve(n.Content[i]); name.Value == key && isString(name) {
-			return resolve(n.Content[i+1])
-		}
-	}
-	for i := len(n.Content) - 2; i >= 0; i -= 2 {
-		if n.Content[i].Tag == "!!merge" {
-			if value := merged(resolve(n.Content[i+1]), key, depth+1); value != nil {
-				return value
-			}
-		}
-	}
-	return nil
-}
-
-func merged(from *yaml.Node, key string, depth int) *yaml.Node {
-	if from == nil || from.Kind != yaml.SequenceNode {
-		return fieldBelow(from, key, depth)
-	}
-	for _, one := range from.Content {
-		if value := fieldBelow(one, key, depth); value != nil {
-			return value
-		}
-	}
-	return nil
-}
-
-// stringIn returns the string under key, and whether there is one.
-func stringIn(n *yaml.Node, key string) (string, bool) {
-	value := field(n, key)
-	if value == nil || !isString(value) {
-		return "", false
-	}
-	return value.Value, true
-}
-
-func isNull(n *yaml.Node) bool {
-	return n.Kind == yaml.ScalarNode && plain(n) && nullValue.MatchString(n.Value)
 }
 
 func plain(n *yaml.Node) bool {
@@ -120,15 +75,13 @@ func plain(n *yaml.Node) bool {
 // isString decides by an explicit tag, by quotes, and else by the rules of YAML 1.1 for plain text.
 func isString(n *yaml.Node) bool {
 	switch {
-	case n.Kind != yaml.ScalarNode:
-		return false
 	case n.Style&yaml.TaggedStyle != 0:
 		return n.Tag == "!!str"
 	case !plain(n):
 		return true
 	}
-	for _, other := range []*regexp.Regexp{nullValue, boolValue, intValue, floatValue, dateValue, specialValue} {
-		if other.MatchString(n.Value) {
+	for _, not := range []*regexp.Regexp{nullValue, boolValue, intValue, floatValue, dateValue, specialValue} {
+		if not.MatchString(n.Value) {
 			return false
 		}
 	}
@@ -149,16 +102,6 @@ var (
 const maxNodes = 100_000
 
 var errTooManyNodes = errors.New("it expands to more than 100,000 values")
-
-// toJSON writes a document as LangBot's API shows it.
-func toJSON(root *yaml.Node) (json.RawMessage, error) {
-	left := maxNodes
-	value, err := toValue(root, &left)
-	if err != nil {
-		return nil, err
-	}
-	return json.Marshal(value)
-}
 
 func toValue(n *yaml.Node, left *int) (any, error) {
 	n = resolve(n)
@@ -222,27 +165,29 @@ func mergeInto(out map[string]any, from *yaml.Node, left *int) error {
 	return nil
 }
 
-// toScalar is the value of a scalar in JSON. Dates stay text: JSON has none.
+// toScalar is the value of a scalar.
 func toScalar(n *yaml.Node) any {
 	text := n.Value
+	digits := strings.ReplaceAll(text, "_", "")
 	switch {
-	case isString(n), n.Kind != yaml.ScalarNode, n.Style&yaml.TaggedStyle != 0:
+	case isString(n):
 		return text
+	case n.Style&yaml.TaggedStyle != 0:
+		return other(text)
 	case nullValue.MatchString(text):
 		return nil
 	case boolValue.MatchString(text):
-		switch strings.ToLower(text) {
-		case "yes", "true", "on":
-			return true
-		}
-		return false
-	case intValue.MatchString(text):
-		return toInt(strings.ReplaceAll(text, "_", ""))
-	case floatValue.MatchString(text) && !strings.Contains(text, ":"):
-		return toFloat(strings.ReplaceAll(text, "_", ""))
+		return slices.Contains([]string{"yes", "true", "on"}, strings.ToLower(text))
+	case intValue.MatchString(text) && len(text) <= maxDigits:
+		return toInt(digits)
+	case floatValue.MatchString(text) && len(text) <= maxDigits && !strings.Contains(text, ":"):
+		return toFloat(digits)
 	}
-	return text
+	return other(text)
 }
+
+// maxDigits bounds the work on one number.
+const maxDigits = 300
 
 // toFloat writes 1.0 as 1.0, where Go writes 1. Infinity and NaN are null: JSON has neither.
 func toFloat(text string) any {
@@ -274,9 +219,18 @@ func toInt(text string) any {
 	for part := range strings.SplitSeq(text, ":") { // 1:30 is ninety
 		n, ok := new(big.Int).SetString(part, base)
 		if !ok {
-			return sign + text
+			return other(sign + text)
 		}
 		total.Add(total.Mul(total, big.NewInt(60)), n)
 	}
 	return json.RawMessage(sign + total.String())
+}
+
+// field returns the value under the keys, each inside the one before, or nil.
+func field(value any, keys ...string) any {
+	for _, key := range keys {
+		fields, _ := value.(map[string]any)
+		value = fields[key]
+	}
+	return value
 }

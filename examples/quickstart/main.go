@@ -19,6 +19,7 @@ import (
 	"os/signal"
 	"syscall"
 	"text/tabwriter"
+	"time"
 
 	"github.com/langbot-go/langbot"
 	"github.com/langbot-go/langbot/lbpkg"
@@ -28,6 +29,12 @@ import (
 //
 //go:embed all:plugin
 var files embed.FS
+
+// example is the plugin that this program carries.
+var example = langbot.PluginID{Author: "langbot-go", Name: "quickstart"}
+
+// lookFor is how long a plugin must be absent to count as not there.
+var lookFor = 5 * time.Second
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -59,11 +66,10 @@ func run(ctx context.Context, out io.Writer, path, resume string) error {
 		return err
 	}
 	id := langbot.PluginID{Author: pkg.Author(), Name: pkg.Name()}
-	_, err = client.Plugins.Get(ctx, id)
-	if err != nil && !errors.Is(err, langbot.ErrNotFound) {
+	ours, err := absent(ctx, out, client, id)
+	if err != nil {
 		return err
 	}
-	ours := err != nil // what was there before stays there
 	fmt.Fprintf(out, "installing %s %s (%d bytes)\n", id, pkg.Version(), pkg.Size())
 	op, err := client.Plugins.InstallLocal(ctx, pkg)
 	if err != nil {
@@ -80,6 +86,29 @@ func run(ctx context.Context, out io.Writer, path, resume string) error {
 		return nil
 	}
 	return remove(ctx, out, client, id)
+}
+
+// absent reports whether the plugin is not there, so that it may be removed in the end. One that is just being restarted
+// is absent for seconds, so it looks for a while; one that failed to start cannot be told from none.
+func absent(ctx context.Context, out io.Writer, client *langbot.Client, id langbot.PluginID) (bool, error) {
+	_, err := client.Plugins.Get(ctx, id)
+	if !errors.Is(err, langbot.ErrNotFound) {
+		return false, err
+	}
+	if id == example {
+		return true, nil // nobody else has it
+	}
+	fmt.Fprintf(out, "looking whether %s is there already\n", id)
+	brief, err := client.With(langbot.WithPolling(langbot.Polling{Hidden: lookFor}))
+	if err != nil {
+		return false, err
+	}
+	_, err = brief.Plugins.WaitReady(ctx, id, "")
+	var ended *langbot.WaitError
+	if errors.Is(err, langbot.ErrNoEffect) && errors.As(err, &ended) {
+		return ended.Plugin.ID == langbot.PluginID{}, nil
+	}
+	return false, err
 }
 
 // open reads the package at path, or builds the one that this program carries.
@@ -130,7 +159,7 @@ func list(ctx context.Context, out io.Writer, client *langbot.Client) error {
 }
 
 func remove(ctx context.Context, out io.Writer, client *langbot.Client, id langbot.PluginID) error {
-	op, err := client.Plugins.Delete(ctx, id, langbot.DeleteOptions{Data: true})
+	op, err := client.Plugins.Delete(ctx, id, langbot.DeleteOptions{})
 	if err != nil {
 		return err
 	}
@@ -147,7 +176,7 @@ func tidyUp(ctx context.Context, out io.Writer, client *langbot.Client, id langb
 	if !ours || !errors.As(failure, &failed) {
 		return failure
 	}
-	if err := remove(ctx, out, client, id); err != nil && !errors.Is(err, langbot.ErrNotFound) {
+	if err := remove(ctx, out, client, id); err != nil && !errors.Is(err, langbot.ErrNotFound) { // releases up to 4.10.6 keep nothing
 		return fmt.Errorf("%w; and what it left behind could not be removed: %w", failure, err)
 	}
 	return failure

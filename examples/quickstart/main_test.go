@@ -20,6 +20,7 @@ import (
 
 // against has the program talk to srv as it would to a LangBot.
 func against(t *testing.T, srv *langbottest.Server) {
+	lookFor = 10 * time.Millisecond
 	t.Setenv("LANGBOT_URL", srv.URL)
 	t.Setenv("LANGBOT_API_KEY", srv.APIKey)
 }
@@ -34,7 +35,7 @@ func TestEmbedded(t *testing.T) {
 	for _, name := range []string{"LANGBOT_URL", "LANGBOT_API_KEY", "LANGBOT_EMAIL", "LANGBOT_PASSWORD"} {
 		t.Setenv(name, "")
 	}
-	stepTime = 10 * time.Millisecond
+	stepTime, lookFor = 10*time.Millisecond, 10*time.Millisecond
 	var out bytes.Buffer
 	require.NoError(t, run(t.Context(), &out, "", ""))
 	require.Contains(t, out.String(), "langbot-go/quickstart 1.0.0 is initialized")
@@ -106,7 +107,7 @@ func TestInterruptAndResume(t *testing.T) {
 	srv := langbottest.New(t)
 	against(t, srv)
 	srv.On(langbottest.AnyInstall, langbottest.Script{Steps: []langbottest.Step{{Action: "waiting", For: 2 * time.Second}}})
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 1200*time.Millisecond)
 	defer cancel()
 	var out bytes.Buffer
 	text := explain(run(ctx, &out, archive(t, "slow", "1.0.0"), ""))
