@@ -281,3 +281,29 @@ func TestWith(t *testing.T) {
 	}
 	require.Equal(t, []string{"Bearer first-key  langbot-go", "Bearer second-key w test/1", "Bearer first-key  langbot-go"}, seen)
 }
+
+// TestOneLoginForOneWrongPassword: looking at tasks first does not try the password again and again.
+func TestOneLoginForOneWrongPassword(t *testing.T) {
+	for name, call := range everyMethod {
+		if name == "System.Info" || name == "Call" || name == "Plugins.InstallGitHub" { // the last looks at the release first
+			continue
+		}
+		client, mock := mocked(t, langbot.WithLogin("a@b.c", "wrong-password"))
+		mock.RegisterNoResponder(answered(200, `{"code":1,"msg":"Invalid username or password"}`))
+		require.ErrorIs(t, call(t.Context(), client), langbot.ErrUnauthorized, name)
+		require.Equal(t, 1, mock.GetTotalCallCount(), name)
+	}
+}
+
+// TestHTTPClientIsCopied: what its owner does to it later changes nothing.
+func TestHTTPClientIsCopied(t *testing.T) {
+	mock := httpmock.NewMockTransport()
+	mock.RegisterNoResponder(answered(200, `{"code":0,"data":{"plugins":[]}}`))
+	owned := &http.Client{Transport: mock}
+	client, err := langbot.New("http://langbot.test", langbot.WithHTTPClient(owned), langbot.WithUserToken(userToken))
+	require.NoError(t, err)
+	owned.Timeout, owned.Transport = 1, nil
+	_, err = client.Plugins.List(t.Context())
+	require.NoError(t, err)
+	require.Nil(t, owned.CheckRedirect)
+}

@@ -52,7 +52,7 @@
 // Ask for [ErrOutcomeUnknown] first: such an error also belongs to the class of its cause. What is found before anything
 // is sent ([ErrInvalid], [ErrTooLarge]) is no type of its own; what LangBot refuses is an [APIError], what is no answer
 // of LangBot a [ProtocolError]. Servers localise their messages; do not compare them. No error, log or %+v shows a
-// credential.
+// credential of eight characters or more; a shorter one hides nothing, and masking it would shred every text.
 //
 // # Retries
 //

@@ -680,3 +680,75 @@ func TestManyWaits(t *testing.T) {
 		require.LessOrEqual(t, runtime.NumGoroutine(), before+2)
 	})
 }
+
+// TestFailedRemoval: only the server's word makes a failed removal one of a plugin that is not there. See the wire's
+// "removal binding is stale" of 4.11.2, for what a failed first installation has left behind.
+func TestFailedRemoval(t *testing.T) {
+	for name, tt := range map[string]struct {
+		exception string
+		notFound  bool
+	}{
+		"not installed":  {"Plugin acme/demo is not installed in this Workspace", true},
+		"up to 4.10.6":   {"ValueError: Plugin acme/demo not found", true},
+		"stuck":          {"removal binding is stale", false},
+		"something else": {"database is locked", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv := langbottest.New(t, langbottest.InMemory())
+				srv.On(langbottest.AnyInstall, langbottest.Script{End: langbottest.FailToStart})
+				srv.On("DELETE /api/v1/plugins/{author}/{name}", langbottest.Script{End: langbottest.Fail(tt.exception)})
+				client := connect(t, srv, langbot.WithUserToken(srv.UserToken))
+				op, err := client.Plugins.InstallLocal(t.Context(), pack(t, "acme", "demo", "1.0.0"))
+				require.NoError(t, err)
+				require.Equal(t, demo, op.Plugin())
+				_, err = op.Wait(t.Context())
+				taskError(t, err)
+				op, err = client.Plugins.Delete(t.Context(), demo, langbot.DeleteOptions{})
+				require.NoError(t, err)
+				_, err = op.Wait(t.Context())
+				require.Equal(t, tt.notFound, errors.Is(err, langbot.ErrNotFound), err)
+				require.Contains(t, taskError(t, err).Task.Message, tt.exception)
+			})
+		})
+	}
+}
+
+// TestResumeWithABadKey: it is the credential that is wrong, not the server that hides its tasks.
+func TestResumeWithABadKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := langbottest.New(t, langbottest.InMemory())
+		op, err := connect(t, srv).Plugins.InstallLocal(t.Context(), pack(t, "acme", "demo", "1.0.0"))
+		require.NoError(t, err)
+		resumed, err := connect(t, srv, langbot.WithAPIKey("lbk_wrong")).Tasks.Resume(op.Token())
+		require.NoError(t, err)
+		_, err = resumed.Wait(t.Context())
+		require.ErrorIs(t, err, langbot.ErrUnauthorized)
+		require.NotErrorIs(t, err, langbot.ErrTasksHidden)
+	})
+}
+
+// TestOtherFileOfTheSameRelease: what runs already is not what was asked for.
+func TestOtherFileOfTheSameRelease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := langbottest.New(t, langbottest.InMemory())
+		release, first := srv.AddGitHub("acme", "tools", "v1", "a.lbpkg", langbottest.Archive("acme", "first", "1.0.0"))
+		_, second := srv.AddGitHub("acme", "tools", "v1", "b.lbpkg", langbottest.Archive("acme", "second", "1.0.0"))
+		client := connect(t, srv)
+		install := func(asset int64) (langbot.Outcome, error) {
+			op, err := client.Plugins.InstallGitHub(t.Context(), langbot.GitHubAsset{Owner: "acme", Repo: "tools", ReleaseTag: "v1", ReleaseID: release, AssetID: asset,
+				AssetURL: "https://mirror.test/x"})
+			require.NoError(t, err)
+			return op.Wait(t.Context())
+		}
+		done, err := install(first)
+		require.NoError(t, err)
+		require.Equal(t, "first", done.Plugin.ID.Name)
+		srv.On(langbottest.AnyInstall, langbottest.Script{End: langbottest.SucceedWithoutEffect})
+		_, err = install(second)
+		require.ErrorIs(t, err, langbot.ErrNoEffect)
+
+		_, err = client.Plugins.InstallGitHub(t.Context(), langbot.GitHubAsset{Owner: "acme", Repo: "tools", ReleaseTag: "v1"})
+		require.ErrorContains(t, err, "2 .lbpkg files")
+	})
+}

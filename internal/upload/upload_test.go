@@ -61,3 +61,44 @@ func TestClosedBody(t *testing.T) {
 	require.Error(t, err)
 	require.NoError(t, form.Err())
 }
+
+// closedByOther is a file whose reader fails because its transport has closed it, in words of its own.
+type closedByOther struct {
+	started, closed chan struct{}
+}
+
+func (c *closedByOther) Read([]byte) (int, error) {
+	close(c.started)
+	<-c.closed
+	return 0, io.ErrClosedPipe
+}
+
+func (c *closedByOther) Close() error { close(c.closed); return nil }
+
+// TestClosedWhileReading: HTTP/2 closes a body in the middle of a read. That is no failure of the file, and one of an
+// earlier attempt is none of the next.
+func TestClosedWhileReading(t *testing.T) {
+	file := &closedByOther{started: make(chan struct{}), closed: make(chan struct{})}
+	form := upload.New("file", "x", 100, func() (io.ReadCloser, error) { return file, nil })
+	reader, err := form.Body()
+	require.NoError(t, err)
+	failed := make(chan error)
+	go func() {
+		_, err := io.ReadAll(reader)
+		failed <- err
+	}()
+	<-file.started
+	require.NoError(t, reader.(io.Closer).Close())
+	require.ErrorIs(t, <-failed, io.ErrClosedPipe)
+	require.NoError(t, form.Err())
+
+	short := upload.New("file", "x", 100, func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("x")), nil })
+	reader, err = short.Body()
+	require.NoError(t, err)
+	_, err = io.ReadAll(reader)
+	require.Error(t, err)
+	require.Error(t, short.Err())
+	_, err = short.Body()
+	require.NoError(t, err)
+	require.NoError(t, short.Err(), "the next attempt has not failed")
+}
