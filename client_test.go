@@ -478,3 +478,37 @@ func TestListTasks(t *testing.T) {
 	_, err = client.Tasks.List(t.Context(), langbot.TaskFilter{Type: "mine"})
 	require.ErrorIs(t, err, langbot.ErrInvalid)
 }
+
+// TestHints: what an answer that is none probably means, and what to do.
+func TestHints(t *testing.T) {
+	for name, tt := range map[string]struct {
+		status int
+		header http.Header
+		body   string
+		want   string
+	}{
+		"to https":          {301, http.Header{"Location": {"https://langbot.test/api/v1/plugins?token=x"}}, "", "use https://langbot.test as base URL"},
+		"to a prefix":       {308, http.Header{"Location": {"/bot/api/v1/plugins"}}, "", "use http://langbot.test/bot as base URL"},
+		"to a login":        {302, http.Header{"Location": {"//sso.test/login"}}, "", "use http://sso.test/login as base URL"},
+		"nowhere":           {302, http.Header{}, "", "a redirect, which is never followed"},
+		"the web interface": {200, http.Header{"Content-Type": {"text/html; charset=utf-8"}}, "<!doctype html>", "a web page: is the base URL that of LangBot itself?"},
+		"no such route":     {404, http.Header{"Content-Type": {"text/html"}}, "<html>", "no such route"},
+		"a gateway":         {502, http.Header{"Content-Type": {"text/html"}}, "<html>", "NO_PROXY"},
+		"empty":             {200, http.Header{"Content-Type": {"application/json"}}, "", "empty"},
+		"cut":               {200, http.Header{"Content-Type": {"application/json"}}, `{"code":0`, "broken"},
+		"another API":       {200, http.Header{"Content-Type": {"application/json"}}, `{"status":"up"}`, "another shape"},
+		"plain text":        {200, http.Header{"Content-Type": {"text/plain"}}, `{"code":0,"data":{"plugins":[]}}`, "is the base URL that of LangBot?"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, mock := mocked(t, langbot.WithRetry(langbot.RetryPolicy{Attempts: 1}))
+			mock.RegisterNoResponder(httpmock.NewStringResponder(tt.status, tt.body).HeaderSet(tt.header))
+			_, err := client.Plugins.List(t.Context())
+			var page *langbot.ProtocolError
+			require.ErrorAs(t, err, &page)
+			require.Contains(t, page.Hint, tt.want)
+			require.NotContains(t, err.Error(), "token=x")
+			require.Equal(t, tt.status, page.StatusCode)
+			require.Equal(t, 1, page.Attempts)
+		})
+	}
+}

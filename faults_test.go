@@ -369,6 +369,9 @@ func TestSentOnceItIsUp(t *testing.T) {
 	require.Equal(t, 3, dials)
 }
 
+// bubbleDials counts the connections of the running bubble; there is one at a time.
+var bubbleDials atomic.Int64
+
 // inBubble runs a test in virtual time against a handler.
 func inBubble(t *testing.T, handler http.HandlerFunc, test func(t *testing.T, newClient func(...langbot.Option) *langbot.Client)) {
 	synctest.Test(t, func(t *testing.T) {
@@ -376,7 +379,12 @@ func inBubble(t *testing.T, handler http.HandlerFunc, test func(t *testing.T, ne
 		server := &http.Server{Handler: handler}
 		done := make(chan struct{})
 		go func() { defer close(done); _ = server.Serve(listener) }()
-		transport := &http.Transport{DialContext: listener.Dial, MaxIdleConnsPerHost: 2000}
+		bubbleDials.Store(0)
+		transport := langbot.NewTransport()
+		transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			bubbleDials.Add(1)
+			return listener.Dial(ctx, network, address)
+		}
 		t.Cleanup(func() {
 			transport.CloseIdleConnections()
 			_ = server.Close()

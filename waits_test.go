@@ -536,6 +536,12 @@ func TestHiddenTaskRoutes(t *testing.T) {
 		require.ErrorIs(t, err, langbot.ErrTasksHidden)
 		_, err = client.Tasks.List(t.Context(), langbot.TaskFilter{})
 		require.ErrorIs(t, err, langbot.ErrTasksHidden)
+		op, err := client.Plugins.InstallGitHub(t.Context(), langbot.GitHubAsset{Owner: "a", Repo: "b", ReleaseTag: "c", ReleaseID: 1, AssetID: 2, AssetURL: "https://github.com/x"})
+		require.NoError(t, err)
+		_, err = op.Wait(t.Context())
+		require.ErrorIs(t, err, langbot.ErrTasksHidden)
+		require.ErrorContains(t, err, "GitHub release")
+		f.creates.Store(0)
 		client = newClient(langbot.WithAPIKey("wrong"))
 		_, err = client.Tasks.Get(t.Context(), 0)
 		require.ErrorIs(t, err, langbot.ErrUnauthorized)
@@ -678,6 +684,8 @@ func TestManyWaits(t *testing.T) {
 		client.CloseIdleConnections()
 		synctest.Wait()
 		require.LessOrEqual(t, runtime.NumGoroutine(), before+2)
+		t.Logf("1000 waits of 30 s: %d connections", bubbleDials.Load())
+		require.LessOrEqual(t, bubbleDials.Load(), int64(1600))
 	})
 }
 

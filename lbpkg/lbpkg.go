@@ -23,8 +23,9 @@
 //	        pass
 //
 // A package is checked by the rules that the newest LangBot, 4.11.2, applies between the upload and the start of the
-// plugin; that a server takes 10 MiB at most of an upload is checked when it is uploaded. That is more than comfort: one archive whose manifest is not of kind Plugin makes every later plugin request of
-// LangBot 4.10.7 to 4.10.11 fail, its own removal included.
+// plugin: backslashes in names of entries are slashes, a byte order mark is allowed, YAML is that of version 1.1. (That a
+// server takes 10 MiB of an upload is checked by the client.) This is more than comfort: one archive whose manifest is not
+// of kind Plugin makes every later plugin request of LangBot 4.10.7 to 4.10.11 fail, its own removal included.
 //
 //	pkg, err := lbpkg.Open("hello.lbpkg")
 //	…

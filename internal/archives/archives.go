@@ -200,6 +200,7 @@ func manifestCases() []Archive {
 		{Name: "missing-component-folder", Bytes: manifest("missing-component-folder", "components: {}",
 			"components: {Tool: {fromDirs: [{path: components/tools/}]}}"), Rule: "component folder"},
 		{Name: "yaml-broken", Bytes: text("yaml-broken", "a: [1\n"), Rule: "manifest"},
+		{Name: "yaml-tabs", Bytes: text("yaml-tabs", strings.ReplaceAll(good("yaml-tabs"), "\n  ", "\n\t")), Rule: "manifest"},
 		{Name: "yaml-list", Bytes: text("yaml-list", "- a\n"), Rule: "manifest"},
 		{Name: "yaml-empty", Bytes: text("yaml-empty", ""), Rule: "manifest"},
 		{Name: "yaml-two-documents", Bytes: text("yaml-two-documents", good("yaml-two-documents")+"---\na: 1\n"), Rule: "manifest"},
