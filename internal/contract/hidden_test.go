@@ -43,6 +43,15 @@ func hiddenUnwatchable(e *env) {
 	op, err := e.client.Plugins.Delete(e.ctx, e.id, langbot.DeleteOptions{})
 	require.NoError(e, err)
 	e.atOnceHidden(op)
+	// The next case reads plugins, which during a removal hangs such a server for good: seen on 4.10.9. A user sees the end.
+	resumed, err := e.connect(langbot.WithUserToken(e.target.token)).Tasks.Resume(op.Token())
+	require.NoError(e, err)
+	var last langbot.Task
+	for task, err := range resumed.Events(e.ctx) {
+		require.NoError(e, err)
+		last = task
+	}
+	require.Equal(e, langbot.TaskSucceeded, last.State)
 }
 
 func hiddenSameVersion(e *env) {
