@@ -67,7 +67,7 @@ func (o *Operation) Poll(ctx context.Context) (Task, error) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if task.State != TaskCancelled && !o.ticket.belongs(task, o.resumed) {
+	if !inferred(task) && !o.ticket.belongs(task, o.resumed) {
 		return Task{}, &WaitError{Err: ErrTaskLost, hint: "its number belongs to another task now: the server was restarted"}
 	}
 	return task, nil
@@ -123,7 +123,7 @@ func (o *Operation) Wait(ctx context.Context) (Outcome, error) {
 	}
 	task, err := o.follow(ctx, nil)
 	if err != nil {
-		return Outcome{Task: task}, err
+		return Outcome{Task: task}, o.withPlugin(ctx, err)
 	}
 	if task.State != TaskSucceeded {
 		return Outcome{Task: task}, o.failure(ctx, task)
@@ -131,6 +131,15 @@ func (o *Operation) Wait(ctx context.Context) (Outcome, error) {
 	g := goal{client: o.client, ticket: o.state()}
 	plugin, err := g.reach(ctx, o.client.settings.polling.Settle, task)
 	return Outcome{Plugin: plugin, Task: task}, err
+}
+
+// withPlugin adds to a wait whose task is lost how the plugin stands: that is all there is to judge by.
+func (o *Operation) withPlugin(ctx context.Context, err error) error {
+	var lost *WaitError
+	if id := o.Plugin(); id != (PluginID{}) && errors.Is(err, ErrTaskLost) && errors.As(err, &lost) {
+		lost.Plugin, _ = o.client.Plugins.get(ctx, id, true) // zero if it is absent, or cannot be read now
+	}
+	return err
 }
 
 // access is what the credential may see, asked anew when the token came from another process: that one may have had

@@ -346,7 +346,7 @@ func succeeds(t *testing.T, done langbot.Outcome, err error) {
 
 func lost(t *testing.T, _ langbot.Outcome, err error) {
 	require.ErrorIs(t, err, langbot.ErrTaskLost)
-	waitError(t, err)
+	require.Equal(t, demo, waitError(t, err).Plugin.ID, "how the plugin stands is all there is to judge by")
 }
 
 func waitError(t *testing.T, err error) *langbot.WaitError {
