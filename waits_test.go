@@ -760,3 +760,17 @@ func TestOtherFileOfTheSameRelease(t *testing.T) {
 		require.ErrorContains(t, err, "2 .lbpkg files")
 	})
 }
+
+// TestKeyThatMayNotLook: what it may change it changes, and Wait says which permission it lacks, in whatever language the
+// server answers.
+func TestKeyThatMayNotLook(t *testing.T) {
+	client, mock := mocked(t, langbot.WithAPIKey("lbk_key"))
+	mock.RegisterResponder("GET", "/api/v1/system/tasks/0", answered(403, `{"code":"permission_denied","msg":"权限不足"}`))
+	mock.RegisterResponder("DELETE", "/api/v1/plugins/acme/demo", answered(200, `{"code":0,"data":{"task_id":5}}`))
+	op, err := client.Plugins.Delete(t.Context(), demo, langbot.DeleteOptions{})
+	require.NoError(t, err)
+	_, err = op.Wait(t.Context())
+	require.ErrorIs(t, err, langbot.ErrForbidden)
+	require.ErrorContains(t, err, "resource.view")
+	waitError(t, err)
+}
