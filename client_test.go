@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -191,6 +192,15 @@ func TestUnpackedSizeCounts(t *testing.T) {
 	require.NoError(t, err)
 	_, err = limited.Plugins.List(t.Context())
 	require.ErrorContains(t, err, "answer larger than 10 bytes")
+
+	limited, err = client.With(langbot.WithMaxResponseBytes(1 << 20))
+	require.NoError(t, err)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err = limited.Plugins.List(t.Context())
+	runtime.ReadMemStats(&after)
+	require.ErrorContains(t, err, "answer larger than")
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(16<<20), "what is over the limit is not read")
 }
 
 type zeros struct{}
