@@ -125,7 +125,8 @@ func BenchmarkUpload(b *testing.B) {
 			b.Fatal(err)
 		}
 	}, func() {
-		req, err := http.NewRequest("PUT", srv.URL, io.NopCloser(bytes.NewReader(data)))
+		plainReader := struct{ io.Reader }{bytes.NewReader(data)} // as a file is: without a short cut of its own
+		req, err := http.NewRequest("PUT", srv.URL, io.NopCloser(plainReader))
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -722,6 +722,21 @@ func TestFailedRemoval(t *testing.T) {
 	}
 }
 
+// TestRemovalWithoutEffect: a task that succeeds is not enough, the plugin must be gone.
+func TestRemovalWithoutEffect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := langbottest.New(t, langbottest.InMemory())
+		srv.AddPlugin(langbottest.Archive("acme", "demo", "1.0.0"))
+		srv.On("DELETE /api/v1/plugins/{author}/{name}", langbottest.Script{End: langbottest.SucceedWithoutEffect})
+		op, err := connect(t, srv).Plugins.Delete(t.Context(), demo, langbot.DeleteOptions{})
+		require.NoError(t, err)
+		_, err = op.Wait(t.Context())
+		require.ErrorIs(t, err, langbot.ErrNoEffect)
+		require.Equal(t, demo, waitError(t, err).Plugin.ID)
+		require.ErrorContains(t, err, "still there")
+	})
+}
+
 // TestResumeWithABadKey: it is the credential that is wrong, not the server that hides its tasks.
 func TestResumeWithABadKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
