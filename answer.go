@@ -3,11 +3,15 @@
 package langbot
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"mime"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -175,11 +179,33 @@ type secrets [3]string
 // readable, and nothing hidden.
 func (s secrets) mask(text string) string {
 	for _, secret := range s {
-		if len(secret) >= 8 && strings.Contains(text, secret) {
-			text = strings.ReplaceAll(text, secret, "***")
+		if len(secret) < 8 {
+			continue
+		}
+		for _, form := range written(secret) {
+			if strings.Contains(text, form) {
+				text = strings.ReplaceAll(text, form, "***")
+			}
 		}
 	}
 	return text
+}
+
+// written are the forms in which a text may repeat a secret: as it is, in JSON, HTML or a URL.
+func written(secret string) []string {
+	if !strings.ContainsFunc(secret, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-_.", r) || r >= 0x80
+	}) {
+		return []string{secret}
+	}
+	var plain bytes.Buffer
+	encoder := json.NewEncoder(&plain)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(secret)         // a string always is JSON
+	escaped, _ := json.Marshal(secret) // likewise
+	ascii := strings.Trim(strconv.QuoteToASCII(secret), `"`)
+	return []string{secret, strings.Trim(strings.TrimSpace(plain.String()), `"`), strings.Trim(string(escaped), `"`), ascii,
+		html.EscapeString(secret), url.QueryEscape(secret), url.PathEscape(secret)}
 }
 
 // masked is err, or what is left of it when its text holds a secret.

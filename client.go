@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"github.com/langbot-go/langbot/internal/transport"
@@ -86,7 +87,7 @@ func (c *Client) Call(ctx context.Context, method, path string, in, out any) err
 	if err != nil || !strings.HasPrefix(path, "/") || u.Host != "" || u.Fragment != "" {
 		return invalid("Call: the path must begin with a slash, as in /api/v1/extensions")
 	}
-	if method == "" || strings.ToUpper(method) != method || method == http.MethodHead {
+	if !callMethod.MatchString(method) || method == http.MethodHead || method == http.MethodConnect {
 		return invalid("Call: the method must be in capitals, as in GET, and have an answer")
 	}
 	e := endpoint{pattern: method + " " + u.EscapedPath(), effect: once}
@@ -102,6 +103,8 @@ func (c *Client) Call(ctx context.Context, method, path string, in, out any) err
 	}
 	return nil
 }
+
+var callMethod = regexp.MustCompile(`^[A-Z]+$`)
 
 // An endpoint is one entry of the API. Its pattern names the operation everywhere: in errors, logs and tests.
 type endpoint struct {

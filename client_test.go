@@ -415,7 +415,7 @@ func TestCall(t *testing.T) {
 	require.ErrorContains(t, err, "GET /api/v1/x: the answer does not fit")
 	require.NotContains(t, err.Error(), "hidden")
 	before := mock.GetTotalCallCount()
-	for _, bad := range [][2]string{{"GET", "api/v1/x"}, {"GET", "http://other.test/x"}, {"GET", "//other.test/x"}, {"get", "/x"}, {"", "/x"}, {"HEAD", "/x"}, {"GET", "/x#y"}, {"GET", "/%zz"}} {
+	for _, bad := range [][2]string{{"GET", "api/v1/x"}, {"GET", "http://other.test/x"}, {"GET", "//other.test/x"}, {"get", "/x"}, {"", "/x"}, {"HEAD", "/x"}, {"CONNECT", "/x"}, {"PO ST", "/x"}, {"DELETE /X HTTP/1.1\r\nA: B\r\nPOST", "/x"}, {"GET", "/x#y"}, {"GET", "/%zz"}} {
 		require.ErrorIs(t, client.Call(t.Context(), bad[0], bad[1], nil, nil), langbot.ErrInvalid, "%v", bad)
 	}
 	require.ErrorIs(t, client.Call(t.Context(), "POST", "/x", func() {}, nil), langbot.ErrInvalid)

@@ -145,8 +145,9 @@ func (e *OutcomeUnknownError) Is(target error) bool { return target == ErrOutcom
 func (e *OutcomeUnknownError) Unwrap() error { return e.Err }
 
 // A TaskError says that the operation ran on the server and failed, or was cancelled there (Task.State tells). A plugin
-// whose code fails at its start is such a failure from 4.9.7 on. After a failed removal of a plugin that is not there it
-// is [ErrNotFound] too. It does not show how things stand: a failed first installation may leave the plugin's settings
+// whose code fails at its start is such a failure from 4.9.7 on. After a failed removal it is [ErrNotFound] too if the
+// plugin is not there: a user token is told that it is not installed; an API key is not told the reason, so that to it this
+// only means, as everywhere, that the plugin does not run. A TaskError does not show how things stand: a failed first installation may leave the plugin's settings
 // behind, which [PluginsService.Delete] removes.
 type TaskError struct {
 	Task     Task // its Message and Traceback tell why, to a user token; to an API key Message is "Task execution failed"
@@ -166,12 +167,12 @@ func (e *TaskError) Error() string {
 		text = fmt.Sprintf("langbot: task %d (%s) failed", e.Task.ID, e.Task.Name)
 	}
 	if e.notFound {
-		text += ": the plugin is not there"
+		text += ": the plugin is not running, or not installed"
 	}
 	return text + ": " + message
 }
 
-// Is reports whether target is [ErrNotFound], and the task failed because the plugin to remove is not there.
+// Is reports whether target is [ErrNotFound], and the plugin to remove is not there.
 func (e *TaskError) Is(target error) bool { return e.notFound && target == ErrNotFound }
 
 func firstLine(s string) string {

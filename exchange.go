@@ -93,8 +93,10 @@ func (x *request) wrap(err error) error {
 func (x *request) attempt(ctx context.Context, token string, body *body) (*transport.Answer, error) {
 	s := x.client.settings
 	policy := transport.Policy{Attempts: s.retry.Attempts, Base: s.retry.BaseDelay, Cap: s.retry.MaxDelay, MaxWait: s.retry.MaxWait}
+	timeout := s.attemptTimeout()
 	if x.route.single {
 		policy.Attempts = 1
+		timeout = min(timeout, s.polling.Tolerance/2) // so that one that stalls does not end the wait
 	}
 	x.sent = time.Now()
 	result, err := x.client.transport.Do(ctx, transport.Request{
@@ -106,7 +108,7 @@ func (x *request) attempt(ctx context.Context, token string, body *body) (*trans
 		Length:     body.length,
 		Fatal:      body.fatal(),
 		Repeatable: x.route.effect == repeatable,
-		Timeout:    s.attemptTimeout() + body.extraTime(),
+		Timeout:    timeout + body.extraTime(),
 		Policy:     policy,
 		OnRetry:    logRetries(ctx, s.logger, x.route.pattern),
 	})
@@ -175,7 +177,7 @@ func (x *request) unanswered(ctx context.Context, token string, body *body, resu
 	if x.route.effect == repeatable || result.Unsent {
 		return nil, x.masked(&callError{op: x.route.pattern, attempts: x.attempts, ours: ctx.Err() != nil, err: err})
 	}
-	if body.form != nil && ctx.Err() == nil {
+	if body.form != nil && !body.form.Complete() && ctx.Err() == nil {
 		if refused := x.earlyRefusal(ctx, token); refused != nil {
 			return refused, nil
 		}
@@ -192,8 +194,9 @@ func withCause(ctx context.Context, err error) error {
 }
 
 // earlyRefusal asks whether the credential is the reason why the connection broke during an upload: a server refuses a
-// bad one before it has read the body, and its answer often gets lost with the connection. That the credential may not
-// read says nothing of whether it may install.
+// bad one before it has read the body, and its answer often gets lost with the connection. It is asked only if the form
+// was not sent to its end: what comes later says nothing of a form that the server may have. That the credential may not
+// read says nothing either of whether it may install.
 func (x *request) earlyRefusal(ctx context.Context, token string) *transport.Answer {
 	s := x.client.settings
 	r := getPlugin.at(x.route.plugin.Author, x.route.plugin.Name)

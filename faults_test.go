@@ -3,13 +3,19 @@ package langbot_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/url"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -143,20 +149,20 @@ func TestFaults(t *testing.T) {
 		}, read: outcome{0, errTransport}, task: outcome{0, unknown}, upload: outcome{0, unknown}, breaks: true},
 		"reset after the request was read": {fault: func(f *faulty) http.HandlerFunc {
 			return func(w http.ResponseWriter, r *http.Request) { f.run(r); reset(w) }
-		}, read: outcome{4, errTransport}, task: outcome{1, unknown}, upload: outcome{2, unknown}, breaks: true}, // the upload looks with a GET
+		}, read: outcome{4, errTransport}, task: outcome{1, unknown}, upload: outcome{1, unknown}, breaks: true},
 		"answer cut in the middle": {fault: func(f *faulty) http.HandlerFunc {
 			return f.answer(200, `{"code":0,`, "Content-Length: 100")
-		}, read: outcome{4, errTransport}, task: outcome{1, unknown}, upload: outcome{2, unknown}, breaks: true},
+		}, read: outcome{4, errTransport}, task: outcome{1, unknown}, upload: outcome{1, unknown}, breaks: true},
 		"no answer in time": {fault: func(f *faulty) http.HandlerFunc {
 			return func(w http.ResponseWriter, r *http.Request) { f.run(r); <-r.Context().Done() }
-		}, read: outcome{4, errTimeout}, task: outcome{1, unknown}, upload: outcome{2, unknown}, breaks: true},
+		}, read: outcome{4, errTimeout}, task: outcome{1, unknown}, upload: outcome{1, unknown}, breaks: true},
 		"no body in time": {fault: func(f *faulty) http.HandlerFunc {
 			return func(w http.ResponseWriter, r *http.Request) {
 				f.answer(200, "{", "Content-Length: 100")(w, r)
 				w.(http.Flusher).Flush()
 				<-r.Context().Done()
 			}
-		}, read: outcome{4, errTimeout}, task: outcome{1, unknown}, upload: outcome{2, unknown}, breaks: true},
+		}, read: outcome{4, errTimeout}, task: outcome{1, unknown}, upload: outcome{1, unknown}, breaks: true},
 		"502 HTML": {fault: func(f *faulty) http.HandlerFunc { return f.answer(502, page, html) },
 			read: outcome{4, langbot.ErrServer}, task: outcome{1, unknown}, upload: outcome{1, unknown}},
 		"504 HTML": {fault: func(f *faulty) http.HandlerFunc { return f.answer(504, page, html) },
@@ -185,6 +191,8 @@ func TestFaults(t *testing.T) {
 		"redirect to another origin": {fault: func(f *faulty) http.HandlerFunc {
 			return f.answer(307, "", "Location: "+other.URL+"/api/v1/plugins")
 		}, read: outcome{1, errProtocol}, task: outcome{1, errProtocol}, upload: outcome{1, errProtocol}},
+		"redirect nowhere": {fault: func(f *faulty) http.HandlerFunc { return f.answer(302, "", "Location: http://[bad/%zz") },
+			read: outcome{1, errProtocol}, task: outcome{1, errProtocol}, upload: outcome{1, errProtocol}},
 		"redirect to https": {fault: func(f *faulty) http.HandlerFunc {
 			return f.answer(301, page, html, "Location: https://langbot.test/api/v1/plugins")
 		}, read: outcome{1, errProtocol}, task: outcome{1, errProtocol}, upload: outcome{1, errProtocol}},
@@ -206,7 +214,7 @@ func TestFaults(t *testing.T) {
 			read: outcome{1, langbot.ErrInvalid}, task: outcome{1, langbot.ErrInvalid}, upload: outcome{1, langbot.ErrInvalid}},
 		"33 MiB": {fault: func(f *faulty) http.HandlerFunc {
 			return f.answer(200, `{"code":0,"data":"`+strings.Repeat("x", 33<<20)+`"}`)
-		}, read: outcome{1, errTransport}, task: outcome{1, unknown}, upload: outcome{2, unknown}, breaks: true},
+		}, read: outcome{1, errTransport}, task: outcome{1, unknown}, upload: outcome{1, unknown}, breaks: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for kind, want := range map[string]outcome{"read": tt.read, "task": tt.task, "upload": tt.upload} {
@@ -221,7 +229,7 @@ func TestFaults(t *testing.T) {
 				f.fault.Store(&handler)
 				err = calls[kind](t, client)
 				want.check(t, err)
-				if tt.breaks && kind != "task" { // net/http replays a GET by itself when a kept connection breaks
+				if tt.breaks && kind == "read" { // net/http replays a GET by itself when a kept connection breaks
 					assert.GreaterOrEqual(t, f.ran.Load(), want.runs, "%s: how often the server ran it", kind)
 					assert.LessOrEqual(t, f.ran.Load(), want.runs+warmth, "%s: how often the server ran it", kind)
 				} else {
@@ -545,6 +553,93 @@ func TestEarlyAnswerToUpload(t *testing.T) {
 	require.Equal(t, 3, requests)
 	require.Len(t, whole, 1)
 	require.Equal(t, data, whole[0])
+}
+
+// TestSwitchedProtocols: the connection behind a 101 belongs to nobody's context; it must not hold the call.
+func TestSwitchedProtocols(t *testing.T) {
+	held := make(chan struct{})
+	defer close(held)
+	f := newFaulty(t)
+	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			return
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+		<-held
+		_ = conn.Close()
+	})
+	f.fault.Store(&handler)
+	client, err := langbot.New(f.URL, langbot.WithUserToken(userToken))
+	require.NoError(t, err)
+	began := time.Now()
+	_, err = client.System.Info(t.Context())
+	outcome{is: errProtocol}.check(t, err)
+	_, err = client.Plugins.Delete(t.Context(), demo, langbot.DeleteOptions{})
+	require.ErrorIs(t, err, langbot.ErrOutcomeUnknown)
+	require.Less(t, time.Since(began), 5*time.Second)
+}
+
+// TestForeignDeadline: a dial that times out is not the caller's deadline, whatever package net calls it.
+func TestForeignDeadline(t *testing.T) {
+	dialer := &net.Dialer{Timeout: time.Nanosecond}
+	client, err := langbot.New("http://127.0.0.1:1", langbot.WithHTTPClient(&http.Client{Transport: &http.Transport{DialContext: dialer.DialContext}}),
+		langbot.WithRetry(langbot.RetryPolicy{BaseDelay: 1, MaxDelay: 1}))
+	require.NoError(t, err)
+	_, err = client.System.Info(context.Background())
+	var timeout net.Error
+	require.ErrorAs(t, err, &timeout)
+	require.True(t, timeout.Timeout())
+	require.NotErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorIs(t, err, langbot.ErrUnreachable)
+}
+
+// TestCookiesDoNotPileUp: each attempt sends what the jar holds, once.
+func TestCookiesDoNotPileUp(t *testing.T) {
+	jar, err := cookiejar.New(nil)
+	require.NoError(t, err)
+	var seen []string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen = append(seen, r.Header.Get("Cookie"))
+		http.SetCookie(w, &http.Cookie{Name: "node", Value: fmt.Sprint(len(seen))})
+		writeJSON(w, 502, `{"code":1,"msg":"no"}`)
+	}))
+	defer srv.Close()
+	client, err := langbot.New(srv.URL, langbot.WithHTTPClient(&http.Client{Jar: jar}), langbot.WithRetry(langbot.RetryPolicy{BaseDelay: 1, MaxDelay: 1}))
+	require.NoError(t, err)
+	_, err = client.System.Info(t.Context())
+	require.Error(t, err)
+	require.Equal(t, []string{"", "node=1", "node=2", "node=3"}, seen)
+}
+
+// TestListsOfNothing: what is no plugin does not pass for one, and a small answer does not fill the memory.
+func TestListsOfNothing(t *testing.T) {
+	client, mock := mocked(t)
+	for _, items := range []string{"0", "null", `{},"x"`, strings.TrimSuffix(strings.Repeat("{},", 200_000), ",")} {
+		mock.RegisterNoResponder(answered(200, `{"code":0,"data":{"plugins":[`+items+`],"tasks":[`+items+`]}}`))
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := client.Plugins.List(t.Context())
+		outcome{is: errProtocol}.check(t, err)
+		_, err = client.Tasks.List(t.Context(), langbot.TaskFilter{})
+		outcome{is: errProtocol}.check(t, err)
+		runtime.ReadMemStats(&after)
+		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(256<<20))
+	}
+}
+
+// TestSecretsInOtherWriting: a password in JSON, HTML or a URL is one too.
+func TestSecretsInOtherWriting(t *testing.T) {
+	const secret = `Tr0ub4dor&3"<horse>\ü x`
+	plain, err := json.Marshal(secret)
+	require.NoError(t, err)
+	for _, written := range []string{secret, string(plain), html.EscapeString(secret), url.QueryEscape(secret), url.PathEscape(secret), strconv.QuoteToASCII(secret)} {
+		client, mock := mocked(t, langbot.WithLogin("a@b.c", secret), langbot.WithRetry(langbot.RetryPolicy{Attempts: 1}))
+		mock.RegisterNoResponder(httpmock.NewStringResponder(500, "you sent "+written).HeaderSet(http.Header{"Content-Type": {"text/html"}}))
+		_, err := client.Plugins.List(t.Context())
+		require.ErrorContains(t, err, "you sent")
+		noSecret(t, err, "Tr0ub4dor")
+	}
 }
 
 // TestSecretAtEveryOffset: what is cut off for an error is masked first.

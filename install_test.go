@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -234,6 +235,40 @@ func TestEarlyRefusalOfUpload(t *testing.T) {
 		require.Equal(t, 1, posts)
 		client.CloseIdleConnections()
 		srv.Close()
+	}
+}
+
+// TestLostAnswerIsNoRefusal: a server that took the whole form and lost its answer may have run it, even if it refuses the
+// token a moment later. Nothing is sent again.
+func TestLostAnswerIsNoRefusal(t *testing.T) {
+	var posts atomic.Int64
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == "POST" {
+			_, _ = io.Copy(io.Discard, r.Body)
+			posts.Add(1)
+			reset(w)
+			return
+		}
+		writeJSON(w, 401, `{"code":"invalid_authentication","msg":"expired"}`)
+	}))
+	defer srv.Close()
+	for name, credential := range map[string]langbot.Option{
+		"a token": langbot.WithUserToken(userToken),
+		"a source": langbot.WithTokenSource(func(_ context.Context, refused string) (string, error) {
+			if refused != "" {
+				return userToken + "2", nil
+			}
+			return userToken, nil
+		}),
+	} {
+		posts.Store(0)
+		client, err := langbot.New(srv.URL, credential)
+		require.NoError(t, err)
+		_, err = client.Plugins.InstallLocal(t.Context(), memory{id: demo, data: make([]byte, 600)})
+		require.ErrorIs(t, err, langbot.ErrOutcomeUnknown, name)
+		require.NotErrorIs(t, err, langbot.ErrUnauthorized, name)
+		require.EqualValues(t, 1, posts.Load(), name)
+		client.CloseIdleConnections()
 	}
 }
 

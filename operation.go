@@ -195,10 +195,11 @@ func (o *Operation) failure(ctx context.Context, task Task) error {
 	switch {
 	case t.Kind != kindDelete || task.State != TaskFailed:
 	case task.Name != "":
-		failed.notFound = strings.Contains(task.Message, "is not installed in this Workspace") || // from 4.10.7 on
-			strings.HasSuffix(task.Message, " not found")
+		plugin := "Plugin " + t.Plugin.String()
+		failed.notFound = strings.Contains(task.Message, plugin+" is not installed in this Workspace") || // from 4.10.7 on
+			strings.HasSuffix(task.Message, plugin+" not found")
 	default:
-		_, err := o.client.Plugins.Get(ctx, t.Plugin)
+		_, err := o.client.Plugins.get(ctx, t.Plugin, true)
 		failed.notFound = errors.Is(err, ErrNotFound)
 	}
 	return failed

@@ -276,11 +276,18 @@ func (w *wirePlugins) ReadJSON(data []byte) {
 	if !bytes.HasPrefix(list, []byte("[")) {
 		return
 	}
-	*w = make(wirePlugins, 0, len(list)/usual+1)
+	plugins := make(wirePlugins, 0, min(len(list)/usual+1, maxItems))
 	for item := range envelope.Items(list) {
-		*w = append(*w, readPlugin(item))
+		if item[0] != '{' || len(plugins) == maxItems {
+			return // what is no plugin must not pass for one
+		}
+		plugins = append(plugins, readPlugin(item))
 	}
+	*w = plugins
 }
+
+// maxItems bounds a list: an empty object costs a server two bytes, and the client a hundred times as many.
+const maxItems = 100_000
 
 func (w *wirePlugins) missing() string {
 	if *w == nil { // not the same as none

@@ -200,10 +200,15 @@ func (w *wireTasks) ReadJSON(data []byte) {
 	if !bytes.HasPrefix(list, []byte("[")) {
 		return
 	}
-	*w = wireTasks{}
+	tasks := wireTasks{}
 	for item := range envelope.Items(list) {
-		*w = append(*w, readTask(item))
+		task := readTask(item)
+		if task.State == "" || len(tasks) == maxItems {
+			return // what is no task must not pass for one
+		}
+		tasks = append(tasks, task)
 	}
+	*w = tasks
 }
 
 func (w *wireTasks) missing() string {

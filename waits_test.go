@@ -363,6 +363,29 @@ func taskError(t *testing.T, err error) *langbot.TaskError {
 	return failed
 }
 
+// TestStalledPoll: one poll that is never answered does not end a wait, of the task or of the plugin.
+func TestStalledPoll(t *testing.T) {
+	for _, route := range []string{"/api/v1/system/tasks/5", "/api/v1/plugins/acme/demo"} {
+		f := &fake{task: until(20*time.Second, succeeded), plugins: always("1.0.0", langbot.PluginInitialized)}
+		asked := 0
+		inBubble(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == route {
+				if asked++; asked == 1 {
+					<-r.Context().Done()
+					return
+				}
+			}
+			f.serve(w, r)
+		}, func(t *testing.T, newClient func(...langbot.Option) *langbot.Client) {
+			op, err := newClient().Plugins.InstallLocal(t.Context(), memory{id: demo, data: []byte("x")})
+			require.NoError(t, err)
+			done, err := op.Wait(t.Context())
+			succeeds(t, done, err)
+			require.Less(t, time.Since(f.began), time.Minute)
+		})
+	}
+}
+
 // TestWaitResumesAfterBlackout: the operation can be taken up where the wait ended.
 func TestWaitResumesAfterBlackout(t *testing.T) {
 	f := &fake{plugins: always("1.0.0", langbot.PluginInitialized)}
@@ -700,6 +723,8 @@ func TestFailedRemoval(t *testing.T) {
 		"up to 4.10.6":   {"ValueError: Plugin acme/demo not found", true},
 		"stuck":          {"removal binding is stale", false},
 		"something else": {"database is locked", false},
+		"another thing":  {"FileNotFoundError: runtime artifact x.lbpkg not found", false},
+		"another plugin": {"Plugin acme/other is not installed in this Workspace", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -109,6 +109,7 @@ func (g goal) reach(ctx context.Context, patience time.Duration, task Task) (Plu
 			if w.elapsed() >= patience {
 				return Plugin{}, &WaitError{Err: ErrNoEffect, Task: task, Plugin: p, hint: g.missing(p, found)}
 			}
+		case transport.TimedOut(err) && ctx.Err() == nil && w.elapsed() < patience: // busy: another installation blocks reads
 		case !w.tolerates(ctx, err):
 			return Plugin{}, ended(ctx, err, task, last)
 		}
@@ -243,7 +244,7 @@ func (o *Operation) watchList(ctx context.Context) (Outcome, error) {
 			if absent = since(absent, !listed); t.Kind == kindDelete && !listed && time.Since(absent) >= stays {
 				return Outcome{}, nil
 			}
-		case slow(err): // another installation blocks reads on 4.10.9 and 4.10.10
+		case transport.TimedOut(err): // another installation blocks reads on 4.10.9 and 4.10.10
 			absent = time.Time{}
 		case !w.tolerates(ctx, err):
 			return Outcome{}, ended(ctx, err, Task{}, last)
@@ -276,10 +277,4 @@ func since(t time.Time, holds bool) time.Time {
 		return time.Now()
 	}
 	return t
-}
-
-// slow reports whether err is an attempt that timed out: the server is there, and busy.
-func slow(err error) bool {
-	var timeout interface{ Timeout() bool }
-	return errors.As(err, &timeout) && timeout.Timeout() && !errors.Is(err, context.DeadlineExceeded)
 }

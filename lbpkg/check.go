@@ -29,12 +29,16 @@ const (
 
 // check applies every rule to the archive of size bytes in r.
 func check(r io.ReaderAt, size int64) (*Package, error) {
-	if err := checkEnd(r, size); err != nil {
+	end, err := findEnd(r, size)
+	if err != nil {
 		return nil, err
 	}
-	archive, err := zip.NewReader(r, size)
+	archive, err := zip.NewReader(io.NewSectionReader(r, end.base, size-end.base), size-end.base)
 	if err != nil && !errors.Is(err, zip.ErrInsecurePath) {
 		return nil, &Error{Rule: "zip", Reason: "the archive is damaged: " + err.Error()}
+	}
+	if len(archive.File) != end.entries {
+		return nil, &Error{Rule: "zip", Reason: fmt.Sprintf("its last record tells of %d entries, its directory has %d", end.entries, len(archive.File))}
 	}
 	archive.RegisterDecompressor(methodBzip2, func(r io.Reader) io.ReadCloser { return io.NopCloser(bzip2.NewReader(r)) })
 	files, err := checkEntries(archive.File)
@@ -60,32 +64,49 @@ func check(r io.ReaderAt, size int64) (*Package, error) {
 // endRecord is the length of the last record without the archive's comment.
 const endRecord = 22
 
-// checkEnd wants the zip's last record to end where the file ends, as servers from 4.11.0 on do.
-func checkEnd(r io.ReaderAt, size int64) error {
+// An end is what the zip's last record says.
+type end struct {
+	base    int64 // where the archive begins in the file
+	entries int
+}
+
+// findEnd reads the last record, which must end where the file ends, as servers from 4.11.0 on want it.
+func findEnd(r io.ReaderAt, size int64) (end, error) {
 	tail := make([]byte, min(size, endRecord+0xFFFF))
 	if _, err := r.ReadAt(tail, size-int64(len(tail))); err != nil && err != io.EOF {
-		return fmt.Errorf("lbpkg: %w", err)
+		return end{}, fmt.Errorf("lbpkg: %w", err)
 	}
-	for end := len(tail); ; {
-		i := bytes.LastIndex(tail[:end], []byte("PK\x05\x06"))
+	for until := len(tail); ; {
+		i := bytes.LastIndex(tail[:until], []byte("PK\x05\x06"))
 		if i < 0 {
-			return notZip(r, size, tail)
+			return end{}, notZip(r, size, tail)
 		}
 		if i+endRecord <= len(tail) && i+endRecord+int(binary.LittleEndian.Uint16(tail[i+20:])) == len(tail) {
-			return checkCount(tail[i:])
+			if bytes.HasPrefix(tail[max(i-zip64Locator, 0):], []byte("PK\x06\x07")) {
+				return end{}, &Error{Rule: "zip", Reason: "it has a second, 64-bit last record, which readers weigh differently: pack it again"}
+			}
+			return readEnd(tail[i:], size-int64(len(tail)-i))
 		}
-		end = i + 3
+		until = i + 3
 	}
 }
 
-// checkCount judges the directory by the last record, before it is read: it may be far larger than any that is allowed.
-func checkCount(record []byte) error {
+const zip64Locator = 20 // bytes of a record that lies before the last one, if there is one
+
+// readEnd judges the directory by the last record, before it is read: it may be far larger than any that is allowed. The
+// directory is taken to end at the record, as Python does; Go would look where the record says, and see another one.
+func readEnd(record []byte, at int64) (end, error) {
 	const most = 4 << 20 // bytes of a directory; 512 entries need some 50 KiB
-	count, size := binary.LittleEndian.Uint16(record[10:]), binary.LittleEndian.Uint32(record[12:])
+	count := int(binary.LittleEndian.Uint16(record[10:]))
+	size, offset := int64(binary.LittleEndian.Uint32(record[12:])), int64(binary.LittleEndian.Uint32(record[16:]))
 	if count > maxEntries || size > most {
-		return &Error{Rule: "entries", Reason: fmt.Sprintf("the archive has %d entries in a directory of %d bytes, at most %d are allowed", count, size, maxEntries)}
+		return end{}, &Error{Rule: "entries", Reason: fmt.Sprintf("the archive has %d entries in a directory of %d bytes, at most %d are allowed", count, size, maxEntries)}
 	}
-	return nil
+	base := at - size - offset
+	if base < 0 {
+		return end{}, &Error{Rule: "zip", Reason: "the archive is damaged: its directory does not lie where the last record says"}
+	}
+	return end{base: base, entries: count}, nil
 }
 
 // notZip says what the thing is, if it is something that people take for a package.

@@ -26,7 +26,7 @@ func readIgnore(fsys fs.FS) (ignore, error) {
 		return nil, fmt.Errorf("lbpkg: %w", err)
 	}
 	var rules ignore
-	for line := range strings.Lines(string(data)) {
+	for line := range strings.Lines(strings.TrimPrefix(string(data), "\ufeff")) {
 		line = strings.TrimRight(line, " \t\r\n")
 		if line == "" || line[0] == '#' {
 			continue
@@ -69,7 +69,7 @@ func globToRegexp(glob string) string {
 			out.WriteString("[^/]*")
 		case rest[0] == '?':
 			out.WriteString("[^/]")
-		case strings.HasPrefix(rest, "[!"):
+		case strings.HasPrefix(rest, "[!"), strings.HasPrefix(rest, "[^"):
 			out.WriteString("[^")
 			i++
 		case rest[0] == '[', rest[0] == ']':

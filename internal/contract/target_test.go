@@ -62,7 +62,7 @@ func (x *target) options(credential string) []langbot.Option {
 		opts = []langbot.Option{langbot.WithUserToken(x.token)}
 	}
 	if x.quick {
-		opts = append(opts, langbot.WithPolling(langbot.Polling{Interval: 20 * time.Millisecond, Settle: 300 * time.Millisecond, Tolerance: 300 * time.Millisecond}))
+		opts = append(opts, langbot.WithPolling(langbot.Polling{Interval: 20 * time.Millisecond, Settle: 300 * time.Millisecond, Tolerance: 4 * time.Second}))
 	}
 	return opts
 }

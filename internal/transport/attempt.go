@@ -29,6 +29,7 @@ type call struct {
 	tracing   bool // this transport reports its connections
 	connected bool // the running attempt has one
 	wrote     bool // it has sent something
+	answered  bool // it was answered
 	unsent    bool
 }
 
@@ -66,14 +67,18 @@ func (t *roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err // not sent, so the last attempt is still the one before
 	}
 	s.attempts++
-	s.tracing, s.connected, s.wrote = false, false, false
+	s.tracing, s.connected, s.wrote, s.answered = false, false, false, false
 	ctx, cancel := context.WithTimeout(req.Context(), s.request.Timeout)
 	defer cancel()
 	resp, err := t.next.RoundTrip(req.WithContext(ctx))
 	answer, err := t.read(resp, err)
 	if err != nil {
-		if ctx.Err() != nil && s.Context.Err() == nil {
+		switch {
+		case s.Context.Err() != nil:
+		case ctx.Err() != nil:
 			err = &timeoutError{after: s.request.Timeout}
+		case errors.Is(err, context.DeadlineExceeded):
+			err = &foreignDeadline{err}
 		}
 		s.unsent = s.tracing && !s.connected && !s.wrote
 		if s.Context.Err() == nil {
@@ -83,9 +88,19 @@ func (t *roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	s.answer.Release()
 	s.held = answer
-	s.answer, s.last, s.unsent = &s.held, nil, true // answered: nothing is unknown
+	s.answer, s.last, s.unsent, s.answered = &s.held, nil, true, true // answered: nothing is unknown
+	return withoutLocation(resp), nil
+}
+
+// withoutLocation is what http.Client gets to see of a response. It would fail on a Location that it cannot parse, and
+// an answer must not become an error.
+func withoutLocation(resp *http.Response) *http.Response {
 	resp.Body = http.NoBody
-	return resp, nil
+	if resp.Header.Get("Location") != "" {
+		resp.Header = resp.Header.Clone()
+		resp.Header.Del("Location")
+	}
+	return resp
 }
 
 // read takes the answer off the wire. It trusts no RoundTripper to keep its contract.
@@ -103,7 +118,7 @@ func (t *roundTripper) read(resp *http.Response, err error) (answer Answer, fail
 	}
 	body := buffers.Get().(*bytes.Buffer)
 	answer = Answer{Status: resp.StatusCode, Header: resp.Header, RetryAfter: retryAfter(resp.Header), body: body}
-	if resp.Body == nil {
+	if resp.Body == nil || resp.StatusCode == http.StatusSwitchingProtocols { // whose body is a connection that nothing ends
 		return answer, nil
 	}
 	body.Grow(int(min(max(resp.ContentLength, 0), maxPresize)) + bytes.MinRead)
@@ -125,6 +140,24 @@ func (e *timeoutError) Error() string        { return fmt.Sprintf("no answer wit
 func (e *timeoutError) Timeout() bool        { return true }
 func (e *timeoutError) Temporary() bool      { return true } // for net.Error
 func (e *timeoutError) Is(target error) bool { return target == os.ErrDeadlineExceeded }
+
+// TimedOut reports whether err says that an attempt was not answered in its time.
+func TimedOut(err error) bool {
+	var e *timeoutError
+	return errors.As(err, &e)
+}
+
+// foreignDeadline is a time-out of the network, such as that of dialing, which package net makes a
+// context.DeadlineExceeded. It is not the caller's, so it is none here.
+type foreignDeadline struct{ err error }
+
+func (e *foreignDeadline) Error() string      { return e.err.Error() }
+func (e *foreignDeadline) Timeout() bool      { return true }
+func (e *foreignDeadline) Temporary() bool    { return true } // for net.Error
+func (e *foreignDeadline) As(target any) bool { return errors.As(e.err, target) }
+func (e *foreignDeadline) Is(target error) bool {
+	return target != context.DeadlineExceeded && errors.Is(e.err, target)
+}
 
 // tooLargeError ends the reading of an answer.
 type tooLargeError struct{ limit int64 }

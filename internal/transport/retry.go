@@ -40,7 +40,7 @@ func (s *call) status(err error) int {
 
 func (s *call) mayRepeat(err error) bool {
 	if err != nil {
-		return (s.request.Repeatable || s.unsent) && !Permanent(err) && !s.bodyFailed()
+		return !s.answered && (s.request.Repeatable || s.unsent) && !Permanent(err) && !s.bodyFailed()
 	}
 	switch s.answer.Status {
 	case http.StatusTooManyRequests:

@@ -143,10 +143,20 @@ func (s *call) run(client *http.Client) error {
 		RetryMax:     math.MaxInt32, // again decides
 		CheckRetry:   s.again,
 		Backoff:      s.backoff,
+		PrepareRetry: withoutCookies,
 		ErrorHandler: retryablehttp.PassthroughErrorHandler,
 	}
 	if _, err := loop.Do(req); err != nil { // the body was read and closed in RoundTrip
 		return s.reason(err)
+	}
+	return nil
+}
+
+// withoutCookies drops what a cookie jar has added for the attempt before: it adds its own anew.
+func withoutCookies(req *http.Request) error {
+	if req.Header.Get("Cookie") != "" {
+		req.Header = req.Header.Clone()
+		req.Header.Del("Cookie")
 	}
 	return nil
 }

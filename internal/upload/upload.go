@@ -60,6 +60,12 @@ func (f *Form) Err() error {
 	return b.failure
 }
 
+// Complete reports whether the latest attempt's whole form was handed to the transport, so that a server may have it.
+func (f *Form) Complete() bool {
+	b := f.latest.Load()
+	return b != nil && b.complete.Load()
+}
+
 // Body returns a reader of the whole form for one attempt. The file is opened at the first read of its bytes.
 func (f *Form) Body() (io.Reader, error) {
 	b := &body{form: f, left: f.size, head: strings.NewReader(f.head), tail: strings.NewReader(f.tail)}
@@ -72,7 +78,8 @@ type body struct {
 	head, tail *strings.Reader
 	left       int64 // bytes of the file still to come
 	ended      bool  // the file was seen to end where it should
-	stalls     int   // reads in a row that gave nothing
+	complete   atomic.Bool
+	stalls     int // reads in a row that gave nothing
 
 	mu      sync.Mutex // HTTP/2 closes a body while it is being read
 	file    io.ReadCloser
@@ -89,7 +96,9 @@ func (b *body) Read(p []byte) (int, error) {
 	case !b.ended:
 		return b.readFile(p)
 	}
-	return b.tail.Read(p)
+	n, err := b.tail.Read(p)
+	b.complete.Store(b.tail.Len() == 0)
+	return n, err
 }
 
 // readFile gives the file's next bytes. What follows it goes out only once the file has proved to end where it should.
