@@ -262,6 +262,8 @@ func TestIgnorePatterns(t *testing.T) {
 		"s/**":            {"s/b.key", "s/p.ini", "s/t/c.key"},
 		"[!p]*.ini":       {"x.ini"},
 		"[p-q].ini":       {"s/p.ini"},
+		"[^p]*.ini":       {"x.ini"},
+		"\ufeff/*.key":    {"a.key"},
 		"t/":              {"s/t/c.key"},
 		"?.ini":           {"s/p.ini", "x.ini"},
 		`\#x`:             {"#x"},
@@ -314,6 +316,33 @@ func TestHugeDirectory(t *testing.T) {
 	binary.LittleEndian.PutUint32(end[12:], 1<<30)
 	_, err := lbpkg.Parse(data)
 	require.ErrorContains(t, err, "entries")
+}
+
+// TestTwoDirectories: an archive that shows Go one directory and Python another is refused: Python is who installs it.
+func TestTwoDirectories(t *testing.T) {
+	good := archives.Zip(archives.Plugin("acme", "demo", `"1"`)...)
+	evil := archives.Zip(archives.File{Name: "manifest.yaml", Content: strings.Replace(archives.Manifest("acme", "demo", `"1"`), "kind: Plugin", "kind: Plague", 1)},
+		archives.File{Name: "main.py", Content: archives.Code("pass")})
+	const record = 22
+	joined := append(bytes.Clone(good[:len(good)-record]), evil...)
+	offset := binary.LittleEndian.Uint32(good[len(good)-record+16:])
+	binary.LittleEndian.PutUint32(joined[len(joined)-record+16:], offset) // Go would follow it, to the good one
+	archive, err := zip.NewReader(bytes.NewReader(joined), int64(len(joined)))
+	require.NoError(t, err)
+	manifest, err := fs.ReadFile(archive, "manifest.yaml")
+	require.NoError(t, err)
+	require.Contains(t, string(manifest), "kind: Plugin", "the trick works on archive/zip")
+	_, err = lbpkg.Parse(joined)
+	require.ErrorContains(t, err, "kind", "what Python sees is what is judged")
+
+	lying := bytes.Clone(good)
+	binary.LittleEndian.PutUint16(lying[len(lying)-record+10:], 1) // of two
+	_, err = lbpkg.Parse(lying)
+	require.Error(t, err)
+
+	wide := append(bytes.Clone(good[:len(good)-record]), "PK\x06\x07"+strings.Repeat("\x00", 16)...)
+	_, err = lbpkg.Parse(append(wide, good[len(good)-record:]...))
+	require.ErrorContains(t, err, "64-bit")
 }
 
 func TestBuildIsDeterministic(t *testing.T) {
