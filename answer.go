@@ -19,7 +19,7 @@ import (
 	"github.com/langbot-go/langbot/internal/transport"
 )
 
-// read turns the answer into data or the error it stands for.
+// read turns the answer into data or the error it stands for. A refusal may have data too.
 func read[T any](x *request, a *transport.Answer) (T, error) {
 	var zero T
 	if !isJSON(a.Header) {
@@ -30,7 +30,7 @@ func read[T any](x *request, a *transport.Answer) (T, error) {
 	case e.Code == "":
 		return zero, x.notAPI(a, err)
 	case !e.OK():
-		return zero, x.verdict(a, x.apiError(a, string(e.Code), string(e.Message), string(e.RequestID)))
+		return e.Data, x.verdict(a, x.apiError(a, string(e.Code), string(e.Message), string(e.RequestID)))
 	case a.Status >= 300:
 		return zero, x.notAPI(a, fmt.Errorf("code 0 with status %d", a.Status))
 	case err != nil:

@@ -9,6 +9,8 @@ import (
 	"errors"
 	"strings"
 	"sync/atomic"
+
+	"github.com/langbot-go/langbot/internal/envelope"
 )
 
 var login = endpoint{pattern: "POST /api/v1/user/auth", effect: repeatable, class200: ErrUnauthorized}
@@ -92,7 +94,8 @@ func WithTokenSource(source func(ctx context.Context, refused string) (string, e
 }
 
 // WithLogin authenticates as a user. The client logs in when it first needs to, keeps the token, and logs in again when
-// the server refuses it; callers that need it at the same time share one login. A failed login is not remembered.
+// the server refuses it; callers that need it at the same time share one login. A failed login is not remembered. An
+// account with a second factor (from 4.11.0 on) cannot be used so: see [TOTPError].
 //
 // API: POST /api/v1/user/auth, since LangBot 4.0.0.
 func WithLogin(email, password string) Option {
@@ -155,12 +158,17 @@ func (s *session) login(ctx context.Context, c *Client) (string, error) {
 	anonymous := *c.settings
 	anonymous.credential, anonymous.workspace = nil, ""
 	data, err := call[struct {
-		Token string `json:"token"`
+		Token     envelope.Loose `json:"token"`
+		Challenge envelope.Loose `json:"challenge_token"`
 	}](ctx, &Client{settings: &anonymous, transport: c.transport}, login.at().secret(body.Password), body)
-	if err != nil {
+	var refused *APIError
+	switch {
+	case errors.As(err, &refused) && refused.Code == "totp_required":
+		return "", &TOTPError{Challenge: string(data.Challenge), err: refused}
+	case err != nil:
 		return "", err
 	}
-	token, err := cleanToken(data.Token)
+	token, err := cleanToken(string(data.Token))
 	if err != nil {
 		return "", &ProtocolError{StatusCode: 200, Op: login.pattern, Hint: "the login succeeded without a usable token"}
 	}

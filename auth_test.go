@@ -71,6 +71,22 @@ func TestLoginFails(t *testing.T) {
 	}
 }
 
+// TestSecondFactor: what an account with one needs is told, and hidden from every text.
+func TestSecondFactor(t *testing.T) {
+	const challenge = "challenge-0123456789"
+	client, mock := mocked(t, langbot.WithLogin("a@b.c", "correct-horse-battery"))
+	mock.RegisterResponder("POST", "/api/v1/user/auth", answered(401, `{"code":"totp_required","msg":"TOTP required","data":{"challenge_token":"`+challenge+`"}}`))
+	_, err := client.Plugins.Delete(t.Context(), demo, langbot.DeleteOptions{})
+	var wanted *langbot.TOTPError
+	require.ErrorAs(t, err, &wanted)
+	require.Equal(t, challenge, wanted.Challenge)
+	require.ErrorIs(t, err, langbot.ErrUnauthorized)
+	require.NotErrorIs(t, err, langbot.ErrOutcomeUnknown)
+	noSecret(t, err, challenge)
+	require.NotContains(t, fmt.Sprintf("%#v", err), challenge)
+	require.Equal(t, 1, mock.GetTotalCallCount())
+}
+
 // answered is a responder with LangBot's content type.
 func answered(status int, body string) httpmock.Responder {
 	return httpmock.NewStringResponder(status, body).HeaderSet(http.Header{"Content-Type": {"application/json"}})

@@ -29,8 +29,12 @@ var (
 	ErrBusy = errors.New("server busy")
 	// ErrLimit: the server's quota of extensions is used up. It also refuses re-installs.
 	ErrLimit = errors.New("extension limit reached")
-	// ErrServer: the server failed. Every plugin route does while LangBot's plugin runtime is away.
+	// ErrServer: the server failed.
 	ErrServer = errors.New("server error")
+	// ErrRuntimeAway: the server answers, but its plugin runtime is not connected, and nothing can be done with plugins.
+	// It reconnects by itself once the runtime is back: see SystemService.WaitReady. Such an error is also ErrServer, but
+	// for that of WaitReady.
+	ErrRuntimeAway = errors.New("plugin runtime away")
 	// ErrUnreachable: no answer came, and nothing was changed: the server was not reached, or a read of it broke off or
 	// timed out. The network's error is wrapped: errors.Is(err, syscall.ECONNREFUSED) works.
 	ErrUnreachable = errors.New("server not reached")
@@ -60,6 +64,7 @@ type APIError struct {
 	Attempts   int           // requests made for this call
 	RetryAfter time.Duration // the server's hint; 0: none
 	class      error
+	hint       string // what was found out about the reason
 }
 
 func (e *APIError) Error() string {
@@ -71,11 +76,17 @@ func (e *APIError) Error() string {
 	if e.RequestID != "" {
 		text += ", request id " + e.RequestID
 	}
-	return text + attempts(e.Attempts) + ")"
+	text += attempts(e.Attempts) + ")"
+	if e.hint != "" {
+		text += ": " + e.hint
+	}
+	return text
 }
 
 // Is reports whether e belongs to the class target, one of the Err variables of this package.
-func (e *APIError) Is(target error) bool { return e.class != nil && target == e.class }
+func (e *APIError) Is(target error) bool {
+	return e.class != nil && (target == e.class || e.class == ErrRuntimeAway && target == ErrServer)
+}
 
 func attempts(n int) string {
 	if n < 2 {
@@ -114,6 +125,25 @@ func (e *ProtocolError) Is(target error) bool { return e.class != nil && target 
 
 // Unwrap returns what the decoder said, if the answer was broken JSON.
 func (e *ProtocolError) Unwrap() error { return e.err }
+
+// A TOTPError says that the account of [WithLogin] has a second factor, from LangBot 4.11.0 on: the password was right, and
+// a code of the user's authenticator is wanted too. It is [ErrUnauthorized]. A program had better use an API key. To log in
+// all the same, ask the user for the code, have POST /api/v1/user/totp/verify answer with a token by way of [Client.Call],
+// and use that with [WithUserToken].
+type TOTPError struct {
+	Challenge string // what the server wants to see again, as "challenge_token" beside "user" and "code"; keep it to yourself
+	err       *APIError
+}
+
+func (e *TOTPError) Error() string {
+	return "langbot: " + e.err.Op + ": the account wants a code of its authenticator too: use an API key, or a token made with the code (HTTP 401, code totp_required)"
+}
+
+// Unwrap returns LangBot's refusal.
+func (e *TOTPError) Unwrap() error { return e.err }
+
+// GoString keeps the challenge out of %#v.
+func (e *TOTPError) GoString() string { return "&langbot.TOTPError{Challenge:\"***\"}" }
 
 // An OutcomeUnknownError says that a request which changes something was sent and its answer never came, or was none.
 // It is [ErrOutcomeUnknown] and wraps the cause. Before sending it again, look: [PluginsService.List] or

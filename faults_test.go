@@ -64,10 +64,10 @@ func newFaulty(t *testing.T) *faulty {
 	return f
 }
 
-// run reads the request to its end and counts it.
+// run reads the request to its end and counts it, unless it asks what a failure means.
 func (f *faulty) run(r *http.Request) {
 	_, err := io.Copy(io.Discard, r.Body)
-	if err == nil {
+	if err == nil && r.URL.Path != "/healthz" && r.URL.Path != "/api/v1/system/info" {
 		f.ran.Add(1)
 	}
 }

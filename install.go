@@ -22,6 +22,7 @@ var (
 	githubReleases      = endpoint{pattern: "POST /api/v1/plugins/github/releases", effect: repeatable}
 	githubReleaseAssets = endpoint{pattern: "POST /api/v1/plugins/github/release-assets", effect: repeatable}
 	installMarketplace  = endpoint{pattern: "POST /api/v1/plugins/install/marketplace", effect: once, limited: always}
+	upgradePlugin       = endpoint{pattern: "POST /api/v1/plugins/{author}/{name}/upgrade", effect: once}
 )
 
 // always: a server refuses our bodies for no other reason.
@@ -57,8 +58,7 @@ type Package interface {
 // installed, and the error is the reader's.
 //
 // Errors: [ErrTooLarge] and [ErrInvalid] before anything is sent, [ErrLimit], [ErrBusy] (8 operations run already),
-// [ErrUnauthorized], [ErrForbidden], [ErrServer] (also while the plugin runtime is away), [ErrUnreachable],
-// [ErrOutcomeUnknown], [*ProtocolError].
+// [ErrUnauthorized], [ErrForbidden], [ErrRuntimeAway], [ErrServer], [ErrUnreachable], [ErrOutcomeUnknown], [*ProtocolError].
 //
 // API: POST /api/v1/plugins/install/local, since LangBot 4.3.0; API keys since 4.6.0.
 func (s *PluginsService) InstallLocal(ctx context.Context, p Package) (*Operation, error) {
@@ -203,17 +203,16 @@ func (a GitHubAsset) checkURL() error {
 
 // completed adds what this server needs and a lacks.
 func (s *PluginsService) completed(ctx context.Context, a GitHubAsset) (GitHubAsset, error) {
-	info, err := s.client.System.Info(ctx)
+	r, known, err := s.client.release(ctx)
 	if err != nil {
 		return a, err
 	}
-	r, known := parseRelease(info.Version)
-	byNumber := !known || r.atLeast(4, 10, 7)
+	byNumber := !known || gitHubByNumber.holds(r)
 	if byNumber && a.ReleaseID != 0 || !byNumber && a.AssetURL != "" {
 		return a, nil
 	}
 	if a.Owner == "" {
-		return a, invalid("GitHub asset: LangBot %s installs from GitHub itself only: give Owner, Repo and ReleaseTag", info.Version)
+		return a, invalid("GitHub asset: LangBot %s installs from GitHub itself only: give Owner, Repo and ReleaseTag", r)
 	}
 	if a.ReleaseID == 0 {
 		if a.ReleaseID, err = s.releaseID(ctx, a); err != nil {
@@ -345,4 +344,21 @@ type marketplaceBody struct {
 	Name    string `json:"plugin_name"`
 	Version string `json:"plugin_version,omitempty"`
 	ID      string `json:"plugin_id"` // what the published description asks for, and no release reads
+}
+
+// Upgrade has the server install the newest version of a plugin that came from its marketplace, also over the same
+// version, and returns as soon as that is queued; [Operation.Wait] ends once the plugin is initialized again, and tells
+// in which version. The plugin is absent for seconds meanwhile and keeps its config. That it is not installed, or not from
+// the marketplace, shows only in Wait, as a *TaskError that is [ErrNotFound] in the first case. From 4.10.7 on servers look
+// for an MCP server or a skill of that name first, and install that instead. With an API key before 4.10.11 Wait sees only
+// an upgrade that changes the version.
+//
+// Errors: those of [PluginsService.Delete].
+//
+// API: POST /api/v1/plugins/{author}/{name}/upgrade, since LangBot 4.3.0; API keys since 4.6.0.
+func (s *PluginsService) Upgrade(ctx context.Context, id PluginID) (*Operation, error) {
+	if err := id.check(); err != nil {
+		return nil, err
+	}
+	return s.client.start(ctx, upgradePlugin.at(id.Author, id.Name).about(id, ""), nil, ticket{Kind: kindUpgrade, Plugin: id})
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/langbot-go/langbot/internal/envelope"
 )
 
-// An Operation is a change that a server has accepted: an installation or a removal. Accepted is not done: call
+// An Operation is a change that a server has accepted: an installation, an upgrade or a removal. Accepted is not done: call
 // [Operation.Wait]. It is safe for concurrent use.
 type Operation struct {
 	client  *Client
@@ -150,7 +150,7 @@ func (o *Operation) access(ctx context.Context) (access, error) {
 		return t.Access, nil
 	}
 	now, err := o.client.taskAccess(ctx)
-	if err == nil && now == tasksHidden && t.Access == tasksShown && t.Kind == kindInstall {
+	if err == nil && now == tasksHidden && t.Access == tasksShown && t.Kind != kindDelete {
 		err = o.client.Tasks.refused(ctx) // they were shown before: is this credential bad? (During a removal reading may hang.)
 	}
 	return now, err
@@ -186,14 +186,14 @@ func (o *Operation) follow(ctx context.Context, seen func(Task) bool) (Task, err
 // inferred reports whether task is what an empty answer stands for.
 func inferred(task Task) bool { return task.State == TaskCancelled && task.Type == "" }
 
-// failure is the error of a task that ran and failed. Whether a failed removal had nothing to remove is in its text, which
-// is English in every release. An API key is not told the text; then the plugin itself is asked, though one that failed to
+// failure is the error of a task that ran and failed. Whether a failed removal or upgrade had nothing to work on is in its
+// text, which is English in every release. An API key is not told the text; then the plugin itself is asked, though one that failed to
 // start is as absent from the API as one that was never installed.
 func (o *Operation) failure(ctx context.Context, task Task) error {
 	t := o.state()
 	failed := &TaskError{Task: task}
 	switch {
-	case t.Kind != kindDelete || task.State != TaskFailed:
+	case t.Kind == kindInstall || task.State != TaskFailed:
 	case task.Name != "":
 		plugin := "Plugin " + t.Plugin.String()
 		failed.notFound = strings.Contains(task.Message, plugin+" is not installed in this Workspace") || // from 4.10.7 on
@@ -213,7 +213,7 @@ func (c *Client) start(ctx context.Context, r route, in any, t ticket) (*Operati
 	}
 	data, header, err := exchange[created](ctx, c, r, in)
 	if err != nil {
-		return nil, err
+		return nil, c.diagnosed(ctx, err)
 	}
 	t.Task = data.id
 	if date, err := http.ParseTime(header.Get("Date")); err == nil {
@@ -249,7 +249,7 @@ func (c *Client) look(ctx context.Context, t *ticket) error {
 	if t.Access, err = c.taskAccess(ctx); err != nil || t.Access != tasksHidden || t.Plugin == (PluginID{}) {
 		return err
 	}
-	if t.Kind == kindDelete && c.wedgedByReads(ctx) {
+	if t.Kind == kindDelete && c.hangsWhenRead(ctx) {
 		t.Baseline = &baseline{Blind: true}
 		return nil
 	}
@@ -287,13 +287,9 @@ func (c *Client) taskAccess(ctx context.Context) (access, error) {
 	return tasksShown, err
 }
 
-// wedgedByReads reports whether this server may hang for good when its plugins are read during a removal: 4.10.7 to
-// 4.10.10 hide tasks and do. A version that cannot be read is taken for one of them.
-func (c *Client) wedgedByReads(ctx context.Context) bool {
-	info, err := c.System.Info(ctx)
-	if err != nil {
-		return true
-	}
-	r, ok := parseRelease(info.Version)
-	return !ok || r.atLeast(4, 10, 7)
+// hangsWhenRead reports whether reading plugins during a removal may hang this server for good. One whose version cannot
+// be read is taken for one that does.
+func (c *Client) hangsWhenRead(ctx context.Context) bool {
+	r, ok, err := c.release(ctx)
+	return err != nil || !ok || wedgedByReads.holds(r)
 }

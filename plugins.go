@@ -158,8 +158,7 @@ type PluginsService struct{ client *Client }
 // failed to start, or is just being installed, upgraded or configured, is not among them, and right after the plugin
 // runtime has reconnected the list may be empty for seconds: absent is not removed.
 //
-// Errors: [ErrUnauthorized], [ErrForbidden], [ErrServer] (also while the plugin runtime is away), [ErrUnreachable],
-// [*ProtocolError].
+// Errors: [ErrUnauthorized], [ErrForbidden], [ErrRuntimeAway], [ErrServer], [ErrUnreachable], [*ProtocolError].
 //
 // API: GET /api/v1/plugins, since LangBot 4.0.0; API keys since 4.6.0.
 func (s *PluginsService) List(ctx context.Context) ([]Plugin, error) {
@@ -167,7 +166,11 @@ func (s *PluginsService) List(ctx context.Context) ([]Plugin, error) {
 }
 
 func (s *PluginsService) list(ctx context.Context, r route) ([]Plugin, error) {
-	return call[wirePlugins](ctx, s.client, r, nil)
+	plugins, err := call[wirePlugins](ctx, s.client, r, nil)
+	if err != nil && !r.single { // a poll is one request; its wait asks at its end
+		err = s.client.diagnosed(ctx, err)
+	}
+	return plugins, err
 }
 
 // Get returns one plugin. [ErrNotFound] means that it is not running now, on every release: it may not be installed, may
@@ -175,8 +178,7 @@ func (s *PluginsService) list(ctx context.Context, r route) ([]Plugin, error) {
 // it use [PluginsService.WaitReady]. A plugin that is returned works only if its Status is [PluginInitialized].
 //
 // Errors: [ErrNotFound], [ErrInvalid] (an id that no server can be asked for), [ErrUnauthorized], [ErrForbidden] (also
-// an account without access to the workspace), [ErrServer] (also while the plugin runtime is away), [ErrUnreachable],
-// [*ProtocolError].
+// an account without access to the workspace), [ErrRuntimeAway], [ErrServer], [ErrUnreachable], [*ProtocolError].
 //
 // API: GET /api/v1/plugins/{author}/{name}, since LangBot 4.0.0; API keys since 4.6.0.
 func (s *PluginsService) Get(ctx context.Context, id PluginID) (Plugin, error) {
@@ -190,12 +192,14 @@ func (s *PluginsService) get(ctx context.Context, id PluginID, single bool) (Plu
 	one, all := getPlugin.at(id.Author, id.Name).about(id, ""), listPlugins.at()
 	one.single, all.single = single, single
 	data, err := call[wirePlugin](ctx, s.client, one, nil)
-	var refused *APIError
-	switch {
-	case err == nil:
+	if err == nil {
 		return data.Plugin, nil
-	case errors.As(err, &refused) && refused.StatusCode == 500:
+	}
+	if refused, ok := isFailure(err); ok {
 		return s.inList(ctx, all, id, refused)
+	}
+	if !single {
+		err = s.client.diagnosed(ctx, err)
 	}
 	return Plugin{}, err
 }
@@ -204,7 +208,10 @@ func (s *PluginsService) get(ctx context.Context, id PluginID, single bool) (Plu
 // truth 4.10.8, 04-get-missing; other releases when the plugin runtime is away, and then the list fails too.
 func (s *PluginsService) inList(ctx context.Context, r route, id PluginID, refused *APIError) (Plugin, error) {
 	plugins, err := s.list(ctx, r)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrRuntimeAway):
+		return Plugin{}, err
+	case err != nil:
 		return Plugin{}, refused
 	}
 	if p, ok := find(plugins, id); ok {
@@ -234,7 +241,7 @@ type DeleteOptions struct {
 // ended. Servers do not look whether the plugin is there: that it is not shows in Wait, as a *TaskError that is
 // [ErrNotFound]. A removal is never sent twice.
 //
-// Errors: [ErrInvalid], [ErrUnauthorized], [ErrForbidden], [ErrBusy], [ErrServer], [ErrUnreachable],
+// Errors: [ErrInvalid], [ErrUnauthorized], [ErrForbidden], [ErrBusy], [ErrRuntimeAway], [ErrServer], [ErrUnreachable],
 // [ErrOutcomeUnknown], [*ProtocolError].
 //
 // API: DELETE /api/v1/plugins/{author}/{name}, since LangBot 4.0.0; API keys since 4.6.0.

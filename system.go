@@ -4,15 +4,20 @@ package langbot
 
 import (
 	"context"
-
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/langbot-go/langbot/internal/envelope"
 )
 
-// The API of this file.
-var systemInfo = endpoint{pattern: "GET /api/v1/system/info", effect: repeatable}
+// The API of this file, in the order of its methods.
+var (
+	systemInfo = endpoint{pattern: "GET /api/v1/system/info", effect: repeatable}
+	healthz    = endpoint{pattern: "GET /healthz", effect: repeatable}
+)
 
 // A SystemService tells about the server itself. See [Client.System].
 type SystemService struct{ client *Client }
@@ -76,34 +81,101 @@ func (q quota) limit() int {
 	return max(n, -1)
 }
 
-// A release is a server's version, for the few differences that cannot be found by asking.
-type release [3]int
-
-// parseRelease reads "4.10.7", also of a pre-release ("4.10.0-beta.2"). Anything else is not ok.
-func parseRelease(version string) (r release, ok bool) {
-	parts := strings.SplitN(version, ".", 3)
-	if len(parts) != 3 {
-		return r, false
-	}
-	for i, part := range parts {
-		end := strings.IndexFunc(part, func(c rune) bool { return c < '0' || c > '9' })
-		if end >= 0 && i == 2 {
-			part = part[:end]
+// WaitReady waits until plugins can be worked with, as a bot needs it that starts beside LangBot: the server answers, its
+// plugin runtime is connected, and the set of initialized plugins has stayed the same for 5 seconds (10 if it is empty and
+// the server, from 4.10.8 on, counts installations): a list may be empty or short for seconds after a start. It asks every
+// Polling.Interval at first, at most every second, until ctx or Polling.Hidden (5 minutes by default) ends it. A plugin
+// that cannot start does not keep it from ending.
+//
+// Errors: a [*WaitError] that is the end of ctx, or after Polling.Hidden is what was missing last, and in both cases
+// [ErrUnreachable], [ErrRuntimeAway], [ErrServer] or, while the plugins change, [ErrNoEffect]. At once:
+// [ErrUnauthorized], [ErrForbidden], a [*ProtocolError] below status 500.
+//
+// API: GET /healthz and GET /api/v1/plugins, since LangBot 4.0.0; API keys since 4.6.0.
+func (s *SystemService) WaitReady(ctx context.Context) error {
+	w := newWatch(s.client.settings.polling)
+	w.polling.MaxInterval = max(w.polling.Interval, min(w.polling.MaxInterval, time.Second))
+	var calm calm
+	for {
+		missing := s.ready(ctx, &calm)
+		switch {
+		case missing == nil:
+			return nil
+		case ctx.Err() == nil && !passing(missing), w.elapsed() >= w.polling.Hidden:
+			return ended(ctx, missing, Task{}, Plugin{})
 		}
-		n, err := strconv.Atoi(part)
-		if err != nil {
-			return r, false
+		if err := w.pause(ctx); err != nil {
+			return &WaitError{Err: fmt.Errorf("%w; at last: %w", err, missing)}
 		}
-		r[i] = n
 	}
-	return r, true
 }
 
-func (r release) atLeast(major, minor, patch int) bool {
-	for i, n := range []int{major, minor, patch} {
-		if r[i] != n {
-			return r[i] > n
-		}
+// ready is what is missing, nil if nothing is.
+func (s *SystemService) ready(ctx context.Context, calm *calm) error {
+	h, err := s.health(ctx)
+	if err == nil && h.known && !h.connected {
+		err = fmt.Errorf("langbot: %w", ErrRuntimeAway)
 	}
-	return true
+	if err != nil {
+		calm.since = time.Time{}
+		return err
+	}
+	plugins, err := s.client.Plugins.list(ctx, listPlugins.at().polling())
+	if err != nil {
+		calm.since = time.Time{}
+		if e, ok := isFailure(err); ok && legacyAway(*e) {
+			return s.client.diagnosed(ctx, err)
+		}
+		return err
+	}
+	return calm.see(plugins, h)
+}
+
+// calm is how long the plugins of a server have stayed the same.
+type calm struct {
+	plugins []Plugin // those that are initialized
+	since   time.Time
+}
+
+func (c *calm) see(plugins []Plugin, h health) error {
+	plugins = slices.DeleteFunc(plugins, func(p Plugin) bool { return p.Status != PluginInitialized })
+	slices.SortFunc(plugins, func(a, b Plugin) int { return strings.Compare(a.ID.String(), b.ID.String()) })
+	same := slices.EqualFunc(plugins, c.plugins, func(a, b Plugin) bool { return a.ID == b.ID && a.Version == b.Version })
+	if c.since.IsZero() || !same {
+		c.plugins, c.since = plugins, time.Now()
+	}
+	enough := 5 * time.Second
+	if len(plugins) == 0 && h.installations > 0 {
+		enough = 10 * time.Second
+	}
+	if time.Since(c.since) < enough {
+		return fmt.Errorf("langbot: %w: the plugins are still starting", ErrNoEffect)
+	}
+	return nil
+}
+
+// health is what a server tells of its plugin runtime, from 4.10.8 on.
+type health struct {
+	known         bool
+	connected     bool
+	installations int
+}
+
+func (s *SystemService) health(ctx context.Context) (health, error) {
+	x := &request{client: s.client, route: healthz.at().polling(), started: time.Now()}
+	answer, err := x.send(ctx, nil)
+	defer answer.Release()
+	if err != nil {
+		return health{}, err
+	}
+	if _, err := read[struct{}](x, answer); err != nil {
+		return health{}, err
+	}
+	runtimes := envelope.Field(answer.Body(), "resources", "runtimes")
+	connected := string(envelope.Field(runtimes, "plugin_runtime_connected"))
+	return health{
+		known:         connected == "true" || connected == "false",
+		connected:     connected == "true",
+		installations: int(number(envelope.Field(runtimes, "plugin_installations"))),
+	}, nil
 }

@@ -27,6 +27,7 @@ type ticket struct {
 // The kinds of operations.
 const (
 	kindInstall = "install"
+	kindUpgrade = "upgrade"
 	kindDelete  = "delete"
 )
 
@@ -85,7 +86,7 @@ func parseTicket(token string) (ticket, error) {
 func (t ticket) whole() bool {
 	named := t.Plugin.check() == nil
 	switch t.Kind {
-	case kindDelete:
+	case kindUpgrade, kindDelete:
 		return named
 	case kindInstall:
 		return named || t.Plugin == (PluginID{}) && t.Source != (source{})
@@ -118,6 +119,6 @@ func (t *ticket) belongs(task Task, resumed bool) bool {
 }
 
 func (t *ticket) named(name string) bool {
-	prefix := map[string]string{kindInstall: "plugin-install-", kindDelete: "plugin-remove-"}[t.Kind]
+	prefix := map[string]string{kindInstall: "plugin-install-", kindUpgrade: "plugin-upgrade-", kindDelete: "plugin-remove-"}[t.Kind]
 	return name == "" || strings.HasPrefix(name, prefix)
 }

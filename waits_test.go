@@ -32,6 +32,7 @@ type fake struct {
 	plugins func(after time.Duration) (status int, body string) // of the list; one plugin is looked up in it
 	tasks   string                                              // what a key gets for any task, if not what task says
 	version string
+	health  func(after time.Duration) string // of /healthz, in place of what a server up to 4.10.7 tells
 	date    func() time.Time
 }
 
@@ -68,6 +69,10 @@ func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
 		respond(w)(f.task(int(f.polls.Add(1)), after))
 	case strings.HasPrefix(r.URL.Path, "/api/v1/system/info"):
 		writeJSON(w, 200, `{"code":0,"data":{"version":"v`+f.version+`"}}`)
+	case r.URL.Path == "/healthz" && f.health == nil:
+		writeJSON(w, 200, `{"code":0,"msg":"ok"}`)
+	case r.URL.Path == "/healthz":
+		writeJSON(w, 200, f.health(after))
 	case r.URL.Path == "/api/v1/plugins":
 		status, list := f.plugins(after)
 		if status == 200 {
@@ -462,6 +467,7 @@ func TestHiddenTasks(t *testing.T) {
 		failing [2]time.Duration // reads fail from, to
 		remove  bool
 		market  bool // ask for any version
+		upgrade bool
 		ok      bool
 		after   time.Duration
 		until   time.Duration
@@ -477,6 +483,9 @@ func TestHiddenTasks(t *testing.T) {
 		"any version, a new plugin":           {market: true, later: map[time.Duration]state{time.Second: {"7", initialized}}, ok: true, until: 2 * time.Second},
 		"any version, another than before":    {market: true, before: state{"6", initialized}, later: map[time.Duration]state{time.Second: {"7", initialized}}, ok: true, until: 2 * time.Second},
 		"any version, the same as before":     {market: true, before: state{"7", initialized}, after: 5 * time.Minute, until: 306 * time.Second},
+		"upgrade":                             {upgrade: true, before: state{"6", initialized}, later: map[time.Duration]state{time.Second: none, 2 * time.Second: {"7", initialized}}, ok: true, after: 2 * time.Second, until: 3 * time.Second},
+		"upgrade to the same version":         {upgrade: true, before: state{"7", initialized}, later: map[time.Duration]state{time.Second: none, 2 * time.Second: {"7", initialized}}, after: 5 * time.Minute, until: 306 * time.Second},
+		"upgrade of what was not listed":      {upgrade: true},
 		"removal":                             {server: "4.10.6", remove: true, before: state{"1.0.0", initialized}, later: map[time.Duration]state{time.Second: none}, ok: true, after: 6 * time.Second, until: 8 * time.Second},
 		"removal, absent in passing":          {server: "4.10.6", remove: true, before: state{"1.0.0", initialized}, later: map[time.Duration]state{time.Second: none, 4 * time.Second: {"1.0.0", initialized}}, after: 5 * time.Minute, until: 306 * time.Second},
 		"removal, reads fail while absent":    {server: "4.10.6", remove: true, before: state{"1.0.0", initialized}, later: map[time.Duration]state{time.Second: none}, failing: [2]time.Duration{4 * time.Second, 10 * time.Second}, ok: true, after: 15 * time.Second, until: 18 * time.Second},
@@ -511,6 +520,8 @@ func TestHiddenTasks(t *testing.T) {
 				switch {
 				case tt.remove:
 					op, err = client.Plugins.Delete(t.Context(), demo, langbot.DeleteOptions{})
+				case tt.upgrade:
+					op, err = client.Plugins.Upgrade(t.Context(), demo)
 				case tt.market:
 					op, err = client.Plugins.InstallMarketplace(t.Context(), langbot.MarketplacePlugin{ID: demo})
 				default:
@@ -710,6 +721,59 @@ func TestManyWaits(t *testing.T) {
 		t.Logf("1000 waits of 30 s: %d connections", bubbleDials.Load())
 		require.LessOrEqual(t, bubbleDials.Load(), int64(1600))
 	})
+}
+
+// TestUpgrade: it has succeeded once the plugin is initialized again, in whatever version.
+func TestUpgrade(t *testing.T) {
+	task := func(text string) string {
+		return strings.Replace(text, "plugin-install-local", "plugin-upgrade-demo", 1)
+	}
+	failed := func(exception string) string {
+		return strings.Replace(task(failedEmpty), `"exception":""`, `"exception":"`+exception+`"`, 1)
+	}
+	for name, tt := range map[string]struct {
+		end      string
+		plugins  func(time.Duration) (int, string)
+		err      error
+		notFound bool
+	}{
+		"upgraded": {end: task(succeeded), plugins: func(after time.Duration) (int, string) {
+			if after < 8*time.Second {
+				return 200, listed("", "")
+			}
+			return 200, listed("2.0.0", langbot.PluginInitialized)
+		}},
+		"does not come back":   {end: task(succeeded), plugins: always("", ""), err: langbot.ErrNoEffect},
+		"not installed":        {end: failed("Plugin acme/demo is not installed in this Workspace"), plugins: always("", ""), notFound: true},
+		"up to 4.10.6":         {end: failed("ValueError: Plugin acme/demo not found"), plugins: always("", ""), notFound: true},
+		"not from marketplace": {end: failed("Plugin acme/demo is not installed from marketplace"), plugins: always("1.0.0", langbot.PluginInitialized)},
+		"another task":         {end: succeeded, plugins: always("1.0.0", langbot.PluginInitialized), err: langbot.ErrTaskLost},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := &fake{plugins: tt.plugins, task: func(_ int, after time.Duration) (int, string) {
+				if after < 3*time.Second && tt.end != succeeded {
+					return 200, task(running)
+				}
+				return 200, tt.end
+			}}
+			inBubble(t, f.serve, func(t *testing.T, newClient func(...langbot.Option) *langbot.Client) {
+				op, err := newClient().Plugins.Upgrade(t.Context(), demo)
+				require.NoError(t, err)
+				require.EqualValues(t, 1, f.creates.Load())
+				done, err := op.Wait(t.Context())
+				switch {
+				case tt.err != nil:
+					require.ErrorIs(t, err, tt.err)
+				case strings.Contains(tt.end, `"exception":null`):
+					require.NoError(t, err)
+					require.Equal(t, "2.0.0", done.Plugin.Version)
+				default:
+					taskError(t, err)
+					require.Equal(t, tt.notFound, errors.Is(err, langbot.ErrNotFound))
+				}
+			})
+		})
+	}
 }
 
 // TestFailedRemoval: only the server's word makes a failed removal one of a plugin that is not there. See the wire's

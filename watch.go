@@ -111,7 +111,7 @@ func (g goal) reach(ctx context.Context, patience time.Duration, task Task) (Plu
 			}
 		case transport.TimedOut(err) && ctx.Err() == nil && w.elapsed() < patience: // busy: another installation blocks reads
 		case !w.tolerates(ctx, err):
-			return Plugin{}, ended(ctx, err, task, last)
+			return Plugin{}, ended(ctx, g.client.diagnosed(ctx, err), task, last)
 		}
 		if err := w.pause(ctx); err != nil {
 			return Plugin{}, ended(ctx, err, task, last)
@@ -211,6 +211,8 @@ func (t ticket) indistinct() string {
 		return "reading the plugins during a removal can hang this release for good"
 	case t.Kind == kindDelete && !b.Listed:
 		return "the plugin was not listed before either"
+	case t.Kind == kindUpgrade && !b.Listed:
+		return "the plugin was not listed before, so there is nothing to upgrade"
 	case t.Kind == kindInstall && b.Listed && b.Version == t.Version:
 		return "the plugin was listed in this version before"
 	}
@@ -238,7 +240,7 @@ func (o *Operation) watchList(ctx context.Context) (Outcome, error) {
 			w.good()
 			p, listed := find(plugins, t.Plugin)
 			last = p
-			if t.Kind == kindInstall && listed && t.changed(p) {
+			if t.Kind != kindDelete && listed && t.changed(p) {
 				return Outcome{Plugin: p}, nil
 			}
 			if absent = since(absent, !listed); t.Kind == kindDelete && !listed && time.Since(absent) >= stays {
@@ -247,7 +249,7 @@ func (o *Operation) watchList(ctx context.Context) (Outcome, error) {
 		case transport.TimedOut(err): // another installation blocks reads on 4.10.9 and 4.10.10
 			absent = time.Time{}
 		case !w.tolerates(ctx, err):
-			return Outcome{}, ended(ctx, err, Task{}, last)
+			return Outcome{}, ended(ctx, o.client.diagnosed(ctx, err), Task{}, last)
 		default:
 			absent = time.Time{}
 		}
