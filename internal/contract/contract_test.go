@@ -1,14 +1,19 @@
 // Package contract holds what the client promises, as cases that run against the reference server in every test run, and
 // against real releases of LangBot on demand:
 //
-//	go test ./internal/contract -real 4.11.2 -v
+//	go test ./internal/contract -run TestReal -real 4.11.2 -v -timeout 1h
+//
+// What a case wants of a release comes from a recording or from a run of it, never from the reference server.
 package contract
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,21 +29,40 @@ import (
 // referenceVersion is the release that the reference server answers as.
 const referenceVersion = "4.11.2"
 
-var real = flag.String("real", "", "releases of LangBot to run against, separated by commas, each started from the Python index")
+var (
+	real = flag.String("real", "", "releases of LangBot to run against, separated by commas, each started from the Python index")
+	only = flag.String("only", "", "the names of the cases to run against real releases, separated by commas; empty: all")
+)
 
-// A testCase is one promise. It runs once with an API key and once with a user token, unless it is about neither.
+// A testCase is one promise. It runs once with an API key and once with a user token, unless it is about one of them.
 type testCase struct {
 	name   string
+	what   string   // it is, to a user
+	on     server   // which of a release's servers it runs on
 	by     []string // credentials; nil: key and token
-	since  string   // first release it holds for; empty: all
-	until  string   // last one
+	since  string   // first release that offers it; empty: all do
+	until  string   // last one; empty: the newest
+	keys   string   // first release that offers it to API keys, if that is another
 	run    func(*env)
-	broken []string // misbehaviours of a server that it must notice
+	lacks  func(*env) // what the client promises where a release does not offer it; needed with since, until or keys
+	broken []string   // misbehaviours of a server that it must notice
 }
 
 const (
 	key   = "key"
 	token = "token"
+)
+
+// tasksByKey is the first release that shows its tasks to API keys.
+const tasksByKey = "4.10.11"
+
+// A server is one of those that are started of each release.
+type server string
+
+const (
+	usual   server = "usual"   // the zero value stands for it too: with a marketplace and a GitHub, and left in order
+	strict  server = "strict"  // takes one extension, and its user tokens last seconds
+	fragile server = "fragile" // is killed and cut off
 )
 
 // env is what a case works with.
@@ -55,6 +79,7 @@ type env struct {
 type recorder struct {
 	mu       sync.Mutex
 	failures []string
+	notes    []string // what a user must know of how the promise is kept
 }
 
 func (r *recorder) Errorf(format string, args ...any) {
@@ -65,9 +90,18 @@ func (r *recorder) Errorf(format string, args ...any) {
 
 func (r *recorder) FailNow() { runtime.Goexit() }
 
-// runOn runs one case against a target and returns how it failed.
-func (c testCase) runOn(ctx context.Context, target *target, credential string) []string {
-	patience := 5 * time.Minute
+// note tells the users of a release how it keeps the promise otherwise than the newest one.
+func (r *recorder) note(text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !slices.Contains(r.notes, text) {
+		r.notes = append(r.notes, text)
+	}
+}
+
+// runOn runs one case against a target and returns how that went.
+func (c testCase) runOn(ctx context.Context, target *target, credential string) *recorder {
+	patience := 6 * time.Minute
 	if target.patience > 0 {
 		patience = target.patience
 	}
@@ -75,6 +109,10 @@ func (c testCase) runOn(ctx context.Context, target *target, credential string) 
 	defer cancel()
 	e := &env{recorder: &recorder{}, target: target, ctx: ctx, credential: credential,
 		id: langbot.PluginID{Author: "contract", Name: c.name + "-" + credential}}
+	run := c.run
+	if !c.offered(target.version, credential) {
+		run = c.lacks
+	}
 	var wg sync.WaitGroup
 	wg.Go(func() { // FailNow ends a goroutine
 		defer func() {
@@ -83,10 +121,10 @@ func (c testCase) runOn(ctx context.Context, target *target, credential string) 
 			}
 		}()
 		e.client = e.connect()
-		c.run(e)
+		run(e)
 	})
 	wg.Wait()
-	return e.failures
+	return e.recorder
 }
 
 // connect returns a client of the target with the case's credential, unless opts bring another.
@@ -96,17 +134,30 @@ func (e *env) connect(opts ...langbot.Option) *langbot.Client {
 	return client
 }
 
+// asUser returns a client of a user, to whom every release shows its tasks.
+func (e *env) asUser() *langbot.Client { return e.connect(langbot.WithUserToken(e.target.token)) }
+
+// since reports whether the target is as new as a release.
+func (e *env) since(release string) bool { return !older(e.target.version, release) }
+
+// hidden reports whether the target hides its tasks from the case's credential.
+func (e *env) hidden() bool { return e.credential == key && !e.since(tasksByKey) }
+
 // pack makes a package of the case's plugin whose code runs body when it is initialized.
 func (e *env) pack(version, body string, more ...archives.File) *lbpkg.Package {
 	return e.packAs(e.id, version, body, more...)
 }
 
 func (e *env) packAs(id langbot.PluginID, version, body string, more ...archives.File) *lbpkg.Package {
-	manifest := archives.Manifest(quote(id.Author), quote(id.Name), quote(version))
-	files := append([]archives.File{{Name: "manifest.yaml", Content: manifest}, {Name: "main.py", Content: archives.Code(body)}}, more...)
-	pkg, err := lbpkg.Parse(archives.Zip(files...))
+	pkg, err := lbpkg.Parse(packed(id, version, body, more...))
 	require.NoError(e, err)
 	return pkg
+}
+
+// packed is an archive of a plugin.
+func packed(id langbot.PluginID, version, body string, more ...archives.File) []byte {
+	manifest := archives.Manifest(quote(id.Author), quote(id.Name), quote(version))
+	return archives.Zip(append([]archives.File{{Name: "manifest.yaml", Content: manifest}, {Name: "main.py", Content: archives.Code(body)}}, more...)...)
 }
 
 func quote(s string) string { return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"` }
@@ -120,17 +171,60 @@ func (e *env) install(pkg langbot.Package) langbot.Outcome {
 	return done
 }
 
+// failed waits for an operation that has to fail, and returns its task.
+func (e *env) failed(op *langbot.Operation) langbot.Task {
+	_, err := op.Wait(e.ctx)
+	var failed *langbot.TaskError
+	require.ErrorAs(e, err, &failed)
+	return failed.Task
+}
+
+// hiddenAtOnce wants Wait to say at once that there is nothing to see, and a user to see the end of the operation all the
+// same: the next case may read plugins, which hangs some releases for good while a removal runs.
+func (e *env) hiddenAtOnce(op *langbot.Operation) langbot.Task {
+	began := time.Now()
+	_, err := op.Wait(e.ctx)
+	require.ErrorIs(e, err, langbot.ErrTasksHidden)
+	require.Less(e, time.Since(began), 20*time.Millisecond)
+	return e.end(op)
+}
+
+// end is the end of an operation, as a user sees it.
+func (e *env) end(op *langbot.Operation) langbot.Task {
+	resumed, err := e.asUser().Tasks.Resume(op.Token())
+	require.NoError(e, err)
+	var last langbot.Task
+	for task, err := range resumed.Events(e.ctx) {
+		require.NoError(e, err)
+		last = task
+	}
+	return last
+}
+
+// hiddenFor wants Wait to give up without a verdict once its patience is over. The patience outlasts every failure.
+func (e *env) hiddenFor(patience time.Duration, start func(*langbot.Client) (*langbot.Operation, error)) {
+	op, err := start(e.connect(langbot.WithPolling(langbot.Polling{Hidden: patience})))
+	require.NoError(e, err)
+	began := time.Now()
+	_, err = op.Wait(e.ctx)
+	require.ErrorIs(e, err, langbot.ErrTasksHidden, "neither success nor failure can be told")
+	require.GreaterOrEqual(e, time.Since(began), patience)
+	var failed *langbot.TaskError
+	require.NotErrorAs(e, err, &failed)
+}
+
 func TestContract(t *testing.T) {
 	if *real != "" {
 		t.Skip("real releases are asked for")
 	}
 	for _, c := range cases {
+		if c.needsReal() {
+			continue
+		}
 		for _, credential := range c.credentials() {
-			require.True(t, c.holds(referenceVersion), c.name)
 			t.Run(c.name+"/"+credential, func(t *testing.T) {
 				t.Parallel()
-				target := reference(t)
-				for _, failure := range c.runOn(t.Context(), target, credential) {
+				for _, failure := range c.runOn(t.Context(), reference(t), credential).failures {
 					t.Error(failure)
 				}
 			})
@@ -138,36 +232,92 @@ func TestContract(t *testing.T) {
 	}
 }
 
-// TestReal runs every case against real servers, one release after the other. There is no skipping: a case that does not
-// hold for a release says so by its range.
+// TestReal runs every case against real servers, one release after the other. There is no skipping: where a release does
+// not offer something, what the client makes of that is the case.
 func TestReal(t *testing.T) {
 	if *real == "" {
 		t.Skip("run with -real VERSION,… to start real servers")
 	}
 	for version := range strings.SplitSeq(*real, ",") {
 		t.Run(version, func(t *testing.T) {
-			target := start(t, version)
-			info, err := target.client(t, token).System.Info(t.Context())
-			require.NoError(t, err)
-			require.Equal(t, version, info.Version, "the server that answers is another release")
-			ran, outside, started := 0, []string{}, time.Now()
-			for _, c := range append(hiddenCases, cases...) {
-				if !c.holds(version) {
-					outside = append(outside, c.name)
-					continue
-				}
-				for _, credential := range c.credentials() {
-					t.Run(c.name+"/"+credential, func(t *testing.T) {
-						ran++
-						for _, failure := range c.runOn(t.Context(), target, credential) {
-							t.Error(failure)
-						}
+			began := time.Now()
+			tally := &tally{cells: map[string]int{}}
+			t.Run("servers", func(t *testing.T) {
+				for _, on := range []server{usual, strict, fragile} {
+					t.Run(string(on), func(t *testing.T) {
+						t.Parallel()
+						runAll(t, version, on, tally)
 					})
 				}
-			}
-			t.Logf("LangBot %s: %d cases ran, %d do not hold for it %v, %v", version, ran, len(outside), outside, time.Since(started).Round(time.Second))
+			})
+			t.Logf("LangBot %s: %d cases ran, %v, %v", version, tally.ran, tally.cells, time.Since(began).Round(time.Second))
 		})
 	}
+}
+
+// A tally counts what the cases of a release ended in.
+type tally struct {
+	mu    sync.Mutex
+	ran   int
+	cells map[string]int
+}
+
+// runAll runs the cases that belong on one server of a release.
+func runAll(t *testing.T, version string, on server, tally *tally) {
+	belong := slices.DeleteFunc(slices.Clone(cases), func(c testCase) bool { return !c.belongs(on) })
+	if len(belong) == 0 {
+		return
+	}
+	target := start(t, version, on)
+	info, err := target.client(t, token).System.Info(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, version, info.Version, "the server that answers is another release")
+	for _, c := range belong {
+		for _, credential := range c.credentials() {
+			t.Run(c.name+"/"+credential, func(t *testing.T) {
+				target.renew(t)
+				r := c.runOn(t.Context(), target, credential)
+				for _, failure := range r.failures {
+					t.Error(failure)
+				}
+				if t.Failed() {
+					t.Log(target.lab.Tail())
+				}
+				tally.report(t, c, credential, target, r)
+			})
+		}
+	}
+}
+
+// A cell is one place in the table of compatibility, as it is printed for the program that makes the table.
+type cell struct {
+	Case    string   `json:"case"`
+	What    string   `json:"what"`
+	By      string   `json:"by"`
+	Release string   `json:"release"`
+	Result  string   `json:"result"` // "works", or "lacks": the release does not offer it
+	Notes   []string `json:"notes,omitempty"`
+}
+
+func (x *tally) report(t *testing.T, c testCase, credential string, target *target, r *recorder) {
+	result := cell{Case: c.name, What: c.what, By: credential, Release: target.version, Result: "works", Notes: r.notes}
+	if !c.offered(target.version, credential) {
+		result.Result = "lacks"
+	}
+	line, err := json.Marshal(result)
+	require.NoError(t, err)
+	t.Logf("compatibility: %s", line)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.ran++
+	x.cells[result.Result]++
+}
+
+func (c testCase) belongs(on server) bool {
+	if *only != "" && !slices.Contains(strings.Split(*only, ","), c.name) {
+		return false
+	}
+	return c.on == on || c.on == "" && on == usual
 }
 
 func (c testCase) credentials() []string {
@@ -177,8 +327,27 @@ func (c testCase) credentials() []string {
 	return c.by
 }
 
-func (c testCase) holds(version string) bool {
-	return (c.since == "" || !older(version, c.since)) && (c.until == "" || !older(c.until, version))
+// needsReal reports whether the reference server cannot play the case yet.
+func (c testCase) needsReal() bool { return c.on != "" }
+
+func (c testCase) offered(version, credential string) bool {
+	since := c.since
+	if credential == key && c.keys != "" {
+		since = c.keys
+	}
+	return (since == "" || !older(version, since)) && (c.until == "" || !older(c.until, version))
+}
+
+// TestCases wants every case to be complete.
+func TestCases(t *testing.T) {
+	names := map[string]bool{}
+	for _, c := range cases {
+		require.NotEmpty(t, c.what, c.name)
+		require.False(t, names[c.name], c.name)
+		names[c.name] = true
+		require.Equal(t, c.since != "" || c.until != "" || c.keys != "", c.lacks != nil, "%s: where it is not offered, what then?", c.name)
+	}
+	require.NotEmpty(t, slices.Collect(maps.Keys(names)))
 }
 
 func older(a, b string) bool {

@@ -38,7 +38,7 @@ func TestSuiteNotices(t *testing.T) {
 			for _, credential := range c.credentials() {
 				t.Run(c.name+"/"+how+"/"+credential, func(t *testing.T) {
 					t.Parallel()
-					failures := c.runOn(t.Context(), misbehaving(t, how), credential)
+					failures := c.runOn(t.Context(), misbehaving(t, how), credential).failures
 					require.NotEmpty(t, failures, "the case does not notice: %s", how)
 				})
 			}

@@ -18,11 +18,15 @@ import (
 
 // A target is a server to run the suite on.
 type target struct {
+	version         string
 	url, key, token string
 	reference       *langbottest.Server // nil: a real one
-	quick           bool                // it is the reference server, which is polled quickly
-	fixed           bool                // it has a script that cases leave alone
-	patience        time.Duration       // of a case; 0: minutes
+	lab             *lab.Server         // nil: the reference server
+	space           *lab.Space
+	github          *lab.GitHub
+	quick           bool          // it is the reference server, which is polled quickly
+	fixed           bool          // it has a script that cases leave alone
+	patience        time.Duration // of a case; 0: minutes
 }
 
 const (
@@ -30,29 +34,47 @@ const (
 	password = "correct horse battery"
 )
 
+// lifetime is how long a user's token lasts on the strict server.
+const lifetime = 6 * time.Second
+
 // reference starts a reference server for one case.
 func reference(t *testing.T) *target {
 	srv := langbottest.New(t, langbottest.AllowUnmatched())
-	return &target{url: srv.URL, key: srv.APIKey, token: srv.UserToken, reference: srv, quick: true}
+	return &target{version: referenceVersion, url: srv.URL, key: srv.APIKey, token: srv.UserToken, reference: srv, quick: true}
 }
 
 // start starts a real LangBot with a user and both kinds of credentials.
-func start(t *testing.T, version string) *target {
+func start(t *testing.T, version string, on server) *target {
 	began := time.Now()
-	srv, err := lab.Start(t.Context(), version, t.TempDir())
+	x := &target{version: version, space: lab.NewSpace()}
+	t.Cleanup(x.space.Close)
+	var err error
+	x.github, err = lab.NewGitHub(t.TempDir())
 	require.NoError(t, err)
-	t.Cleanup(srv.Close)
-	t.Logf("LangBot %s answers at %s after %v", version, srv.URL, time.Since(began).Round(time.Second))
-	user := map[string]string{"user": email, "password": password}
-	_, err = raw(t.Context(), srv.URL, "", "POST", "/api/v1/user/init", user)
-	require.NoError(t, err)
-	login, err := raw(t.Context(), srv.URL, "", "POST", "/api/v1/user/auth", user)
-	require.NoError(t, err)
-	target := &target{url: srv.URL, key: srv.APIKey, token: login["token"].(string)}
-	if target.key == "" {
-		target.key = target.newKey(t.Context(), t, nil)
+	t.Cleanup(x.github.Close)
+	settings := append(x.space.Settings(), x.github.Settings()...)
+	if on == strict {
+		settings = append(settings, "SYSTEM__LIMITATION__MAX_EXTENSIONS=1", fmt.Sprintf("SYSTEM__JWT__EXPIRE=%d", int(lifetime.Seconds())))
 	}
-	return target
+	x.lab, err = lab.Start(t.Context(), version, t.TempDir(), settings...)
+	require.NoError(t, err)
+	t.Cleanup(x.lab.Close)
+	t.Logf("LangBot %s answers at %s after %v", version, x.lab.URL, time.Since(began).Round(time.Second))
+	x.url, x.key = x.lab.URL, x.lab.APIKey
+	_, err = raw(t.Context(), x.url, "", "POST", "/api/v1/user/init", map[string]string{"user": email, "password": password})
+	require.NoError(t, err)
+	x.renew(t)
+	if x.key == "" {
+		x.key = x.newKey(t.Context(), t, nil)
+	}
+	return x
+}
+
+// renew gets a new user token: those of the strict server last seconds.
+func (x *target) renew(t *testing.T) {
+	login, err := raw(t.Context(), x.url, "", "POST", "/api/v1/user/auth", map[string]string{"user": email, "password": password})
+	require.NoError(t, err)
+	x.token = login["token"].(string)
 }
 
 // options are those of a client with one of the target's credentials.

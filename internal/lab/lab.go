@@ -90,10 +90,13 @@ func (s *Server) StartHost(ctx context.Context) error {
 		err = s.ready(ctx)
 	}
 	if err != nil {
-		return fmt.Errorf("lab: LangBot %s: %w\n%s", s.Version, err, s.tail())
+		return fmt.Errorf("lab: LangBot %s: %w\n%s", s.Version, err, s.Tail())
 	}
 	return nil
 }
+
+// Configure adds settings of LangBot for the next [Server.StartHost].
+func (s *Server) Configure(settings ...string) { s.settings = append(s.settings, settings...) }
 
 // KillHost ends the host at once, as a crash does. The plugin runtime goes on.
 func (s *Server) KillHost() { s.host.kill() }
@@ -114,8 +117,8 @@ func (s *Server) log(name string) string {
 	return fmt.Sprintf("%d-%s", s.generation, name)
 }
 
-// tail is the end of the logs, for a server that did not start.
-func (s *Server) tail() string {
+// Tail is the end of the logs, for a server that did not start or went wrong.
+func (s *Server) Tail() string {
 	var out strings.Builder
 	logs, _ := filepath.Glob(filepath.Join(s.dir, "*", "*.log")) // the pattern is right
 	for _, name := range logs {
