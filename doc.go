@@ -1,5 +1,5 @@
-// Package langbot installs, lists and removes plugins on a LangBot server, and follows the tasks it runs for that. It
-// works with every release from 4.6.0 to 4.11.2, by API key, user token or login.
+// Package langbot installs, upgrades, configures, lists and removes plugins on a LangBot server, and follows the tasks it
+// runs for that. It works with every release from 4.6.0 to 4.11.2, by API key, user token or login.
 //
 //	client, err := langbot.New("http://127.0.0.1:5300", langbot.WithAPIKey(key))
 //	if err != nil {
@@ -31,7 +31,14 @@
 // key a wait there watches the list of plugins, and ends with [ErrTasksHidden] where that cannot tell how it ended.
 //
 // A plugin is absent from lists for seconds while it is installed, upgraded or configured. Absent is not removed: to know
-// whether a plugin is running ask [PluginsService.Get], to wait until it is use [PluginsService.WaitReady].
+// whether a plugin is running ask [PluginsService.Get], to wait until it is use [PluginsService.WaitReady]. A program that
+// starts together with LangBot uses [SystemService.WaitReady] first.
+//
+// # Releases
+//
+// What differs between releases is in the comments here and in COMPATIBILITY.md. It is found out by asking, and by the
+// version only where nothing else tells; a release newer than 4.11.2 is taken for that one, and one older than 4.6.0 is
+// named in the error when something fails.
 //
 // # Errors
 //
@@ -45,6 +52,7 @@
 //	case errors.Is(err, langbot.ErrTooLarge): // found before anything is sent
 //	case errors.Is(err, langbot.ErrLimit): // the server's quota of extensions
 //	case errors.Is(err, langbot.ErrBusy): // try again later
+//	case errors.Is(err, langbot.ErrRuntimeAway): // wait with client.System.WaitReady
 //	case errors.Is(err, langbot.ErrUnreachable): // no answer, and nothing was changed
 //	case err != nil: // the server failed, or is no LangBot (*ProtocolError)
 //	}

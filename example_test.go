@@ -292,3 +292,17 @@ func ExampleSystemService_Info() {
 	fmt.Println(info.Version, info.Edition, info.Limits.Extensions, err)
 	// Output: 4.11.2 community -1 <nil>
 }
+
+// A program that starts beside LangBot waits until plugins can be worked with.
+func ExampleSystemService_WaitReady() {
+	srv, client := server()
+	defer srv.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := client.System.WaitReady(ctx); err != nil {
+		fmt.Println(err) // errors.Is(err, langbot.ErrRuntimeAway): LangBot is there, its plugin runtime is not
+		return
+	}
+	fmt.Println("ready")
+	// Output: ready
+}
