@@ -82,10 +82,11 @@ func (q quota) limit() int {
 }
 
 // WaitReady waits until plugins can be worked with, as a bot needs it that starts beside LangBot: the server answers, its
-// plugin runtime is connected, and the set of initialized plugins has stayed the same for 5 seconds (10 if it is empty and
-// the server, from 4.10.8 on, counts installations): a list may be empty or short for seconds after a start. It asks every
-// Polling.Interval at first, at most every second, until ctx or Polling.Hidden (5 minutes by default) ends it. A plugin
-// that cannot start does not keep it from ending.
+// plugin runtime is connected, and the set of initialized plugins has stayed the same for 5 seconds: a list is empty or
+// short for seconds after a start. It is 10 seconds while plugins are listed that are not initialized, or the server (from
+// 4.10.8 on) counts more installations than are; so a plugin that cannot start delays it and does not keep it from ending,
+// and one that takes longer than that to start is not waited for: see [PluginsService.WaitReady]. It asks every
+// Polling.Interval at first, at most every second, until ctx or Polling.Hidden (5 minutes by default) ends it.
 //
 // Errors: a [*WaitError] that is the end of ctx, or after Polling.Hidden is what was missing last, and in both cases
 // [ErrUnreachable], [ErrRuntimeAway], [ErrServer] or, while the plugins change, [ErrNoEffect]. At once:
@@ -138,6 +139,7 @@ type calm struct {
 }
 
 func (c *calm) see(plugins []Plugin, h health) error {
+	all := max(len(plugins), h.installations)
 	plugins = slices.DeleteFunc(plugins, func(p Plugin) bool { return p.Status != PluginInitialized })
 	slices.SortFunc(plugins, func(a, b Plugin) int { return strings.Compare(a.ID.String(), b.ID.String()) })
 	same := slices.EqualFunc(plugins, c.plugins, func(a, b Plugin) bool { return a.ID == b.ID && a.Version == b.Version })
@@ -145,7 +147,7 @@ func (c *calm) see(plugins []Plugin, h health) error {
 		c.plugins, c.since = plugins, time.Now()
 	}
 	enough := 5 * time.Second
-	if len(plugins) == 0 && h.installations > 0 {
+	if len(plugins) < all {
 		enough = 10 * time.Second
 	}
 	if time.Since(c.since) < enough {

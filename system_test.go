@@ -50,10 +50,14 @@ func TestSystemWaitReady(t *testing.T) {
 		after    time.Duration // not sooner
 		within   time.Duration // of that
 	}{
-		"long since ready":               {plugins: starting(0, 0), health: from(0, "", connected), after: 5 * time.Second, within: 2 * time.Second},
-		"up to 4.10.7":                   {plugins: starting(0, 0), after: 5 * time.Second, within: 2 * time.Second},
-		"runtime comes late":             {plugins: starting(20*time.Second, 22*time.Second), health: from(21*time.Second, disconnected, connected), after: 27 * time.Second, within: 3 * time.Second},
-		"empty, and should not be":       {plugins: starting(0, time.Hour), health: from(0, "", connected), after: 10 * time.Second, within: 2 * time.Second},
+		"long since ready":           {plugins: starting(0, 0), health: from(0, "", connected), after: 5 * time.Second, within: 2 * time.Second},
+		"up to 4.10.7":               {plugins: starting(0, 0), after: 5 * time.Second, within: 2 * time.Second},
+		"runtime comes late":         {plugins: starting(20*time.Second, 22*time.Second), health: from(21*time.Second, disconnected, connected), after: 27 * time.Second, within: 3 * time.Second},
+		"empty, and should not be":   {plugins: starting(0, time.Hour), health: from(0, "", connected), after: 10 * time.Second, within: 2 * time.Second},
+		"fewer than there should be": {plugins: starting(0, 0), health: from(0, "", strings.Replace(connected, "installations\":1", "installations\":2", 1)), after: 10 * time.Second, within: 2 * time.Second},
+		"one never starts, up to 4.10.7": {plugins: func(time.Duration) (int, string) {
+			return 200, strings.TrimSuffix(listed("1.0.0", langbot.PluginInitialized), "]") + `,{"status":"mounted","manifest":{"manifest":{"metadata":{"author":"acme","name":"crashes","version":"1"}}}}]`
+		}, after: 10 * time.Second, within: 2 * time.Second},
 		"empty for a while":              {plugins: starting(0, 8*time.Second), health: from(0, "", connected), after: 13 * time.Second, within: 2 * time.Second},
 		"empty, nothing known":           {plugins: starting(0, time.Hour), after: 5 * time.Second, within: 2 * time.Second},
 		"runtime never comes":            {plugins: starting(time.Hour, time.Hour), health: from(0, "", disconnected), err: []error{langbot.ErrRuntimeAway}, after: 5 * time.Minute, within: 2 * time.Second},
@@ -85,7 +89,7 @@ func TestSystemWaitReady(t *testing.T) {
 				return 200, works + "]"
 			}
 			return 200, works + `,{"status":"mounted","manifest":{"manifest":{"metadata":{"author":"acme","name":"crashes","version":"1"}}}}]`
-		}, health: from(0, "", connected), after: 5 * time.Second, within: 2 * time.Second},
+		}, health: from(0, "", connected), after: 5 * time.Second, within: 6 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := &fake{plugins: tt.plugins, health: tt.health}
