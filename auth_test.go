@@ -42,6 +42,7 @@ func TestLoginFails(t *testing.T) {
 		"wrong password":   {answered(200, `{"code":1,"msg":"Invalid username or password"}`), langbot.ErrUnauthorized, "Invalid username", 1},
 		"no local account": {answered(200, `{"code":1,"msg":"请使用 LangBot 账号登录"}`), langbot.ErrUnauthorized, "请使用", 1},
 		"second factor":    {answered(401, `{"code":"totp_required","msg":"code please","data":{"challenge_token":"x"}}`), langbot.ErrUnauthorized, "totp_required", 1},
+		"too many logins":  {answered(429, `{"code":"blocking_work_capacity_exceeded","msg":"busy"}`), langbot.ErrBusy, "busy", 4},
 		"no token":         {answered(200, `{"code":0,"msg":"ok","data":{}}`), nil, "usable token", 1},
 		"echo":             {answered(200, `{"code":1,"msg":"bad password `+secret+`"}`), langbot.ErrUnauthorized, "***", 1},
 	} {

@@ -4,7 +4,9 @@ package langbot
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -170,7 +172,11 @@ func (s *SystemService) health(ctx context.Context) (health, error) {
 	if err != nil {
 		return health{}, err
 	}
-	if _, err := read[struct{}](x, answer); err != nil {
+	var page *ProtocolError
+	switch _, err := read[struct{}](x, answer); {
+	case errors.As(err, &page) && page.StatusCode < http.StatusInternalServerError:
+		return health{}, nil // a proxy may pass on /api alone
+	case err != nil:
 		return health{}, err
 	}
 	runtimes := envelope.Field(answer.Body(), "resources", "runtimes")

@@ -72,7 +72,7 @@ func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/healthz" && f.health == nil:
 		writeJSON(w, 200, `{"code":0,"msg":"ok"}`)
 	case r.URL.Path == "/healthz":
-		writeJSON(w, 200, f.health(after))
+		respond(w)(200, f.health(after))
 	case r.URL.Path == "/api/v1/plugins":
 		status, list := f.plugins(after)
 		if status == 200 {
