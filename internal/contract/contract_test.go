@@ -135,7 +135,19 @@ func (e *env) connect(opts ...langbot.Option) *langbot.Client {
 }
 
 // asUser returns a client of a user, to whom every release shows its tasks.
-func (e *env) asUser() *langbot.Client { return e.connect(langbot.WithUserToken(e.target.token)) }
+func (e *env) asUser() *langbot.Client {
+	if e.target.reference != nil {
+		return e.connect(langbot.WithUserToken(e.target.token))
+	}
+	return e.connect(langbot.WithLogin(email, password)) // tokens may last seconds
+}
+
+// clean removes what the case has left behind, if it can be removed, where that is in the way of later cases.
+func (e *env) clean() {
+	op, err := e.asUser().Plugins.Delete(e.ctx, e.id, langbot.DeleteOptions{})
+	require.NoError(e, err)
+	_, _ = op.Wait(e.ctx) // there may be nothing
+}
 
 // since reports whether the target is as new as a release.
 func (e *env) since(release string) bool { return !older(e.target.version, release) }

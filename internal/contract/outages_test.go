@@ -63,14 +63,6 @@ func blackOut(e *env) {
 	e.remove(langbot.DeleteOptions{})
 }
 
-// clean removes what the case has left behind, if it can be removed: a plugin that is slow to start delays later cases.
-func (e *env) clean() {
-	client := e.connect(langbot.WithLogin(email, password))
-	op, err := client.Plugins.Delete(e.ctx, e.id, langbot.DeleteOptions{})
-	require.NoError(e, err)
-	_, _ = op.Wait(e.ctx) // there may be nothing
-}
-
 // backInOrder wants the server to be ready again.
 func (e *env) backInOrder() {
 	ctx, cancel := context.WithTimeout(e.ctx, 2*time.Minute)

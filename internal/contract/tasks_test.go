@@ -154,7 +154,7 @@ func (e *env) switchOff() int64 {
 	var made struct {
 		UUID string `json:"uuid"`
 	}
-	require.NoError(e, client.Call(e.ctx, "POST", "/api/v1/platform/bots", bot(true), &made))
+	require.NoError(e, client.Call(e.ctx, "POST", "/api/v1/platform/bots", bot(false), &made))
 	require.NoError(e, client.Call(e.ctx, "PUT", "/api/v1/platform/bots/"+made.UUID, bot(true), nil))
 	id := int64(-1)
 	require.Eventually(e, func() bool {
