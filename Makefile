@@ -12,4 +12,4 @@ real:
 
 # record asks real servers of all releases anew what they answer.
 record:
-	go test ./internal/wire -run TestRecord -real $(RELEASES) -record -v -timeout 3h
+	go test ./internal/wire -run '^TestRecord$$' -real $(RELEASES) -record -v -timeout 3h
