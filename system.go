@@ -99,12 +99,16 @@ func (s *SystemService) WaitReady(ctx context.Context) error {
 	w := newWatch(s.client.settings.polling)
 	w.polling.MaxInterval = max(w.polling.Interval, min(w.polling.MaxInterval, time.Second))
 	var calm calm
+	var missing error
 	for {
-		missing := s.ready(ctx, &calm)
-		switch {
-		case missing == nil:
+		now := s.ready(ctx, &calm)
+		if now == nil {
 			return nil
-		case ctx.Err() == nil && !passing(missing), w.elapsed() >= w.polling.Hidden:
+		}
+		if missing == nil || ctx.Err() == nil { // the end of ctx in the middle of asking tells nothing new
+			missing = now
+		}
+		if ctx.Err() == nil && (!passing(missing) || w.elapsed() >= w.polling.Hidden) {
 			return ended(ctx, missing, Task{}, Plugin{})
 		}
 		if err := w.pause(ctx); err != nil {

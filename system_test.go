@@ -63,6 +63,12 @@ func TestSystemWaitReady(t *testing.T) {
 		"runtime never comes":            {plugins: starting(time.Hour, time.Hour), health: from(0, "", disconnected), err: []error{langbot.ErrRuntimeAway}, after: 5 * time.Minute, within: 2 * time.Second},
 		"runtime not in time":            {plugins: starting(time.Hour, time.Hour), health: from(0, "", disconnected), patience: 30 * time.Second, err: []error{langbot.ErrRuntimeAway, context.DeadlineExceeded}, after: 30 * time.Second},
 		"runtime never comes, to 4.10.6": {plugins: func(time.Duration) (int, string) { return 500, `{"code":-2,"msg":"Connection closed during send"}` }, patience: 30 * time.Second, err: []error{langbot.ErrRuntimeAway, langbot.ErrServer}, after: 30 * time.Second},
+		"runtime not in time, asked in vain": {plugins: starting(time.Hour, time.Hour), health: func(after time.Duration) string {
+			if after > 20*time.Second {
+				time.Sleep(time.Minute)
+			}
+			return disconnected
+		}, patience: 30 * time.Second, err: []error{langbot.ErrRuntimeAway, context.DeadlineExceeded}, after: 30 * time.Second},
 		"502 for a while": {plugins: func(after time.Duration) (int, string) {
 			if after < 40*time.Second {
 				return 502, page
@@ -104,6 +110,7 @@ func TestSystemWaitReady(t *testing.T) {
 				began := time.Now()
 				err := newClient().System.WaitReady(ctx)
 				took := time.Since(began)
+				time.Sleep(2 * time.Minute) // until the server has done with what nobody waits for
 				if tt.err == nil {
 					require.NoError(t, err)
 				}
