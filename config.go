@@ -18,12 +18,13 @@ var setConfig = endpoint{pattern: "PUT /api/v1/plugins/{author}/{name}/config", 
 //
 // The plugin is restarted for it: up to 4.9.6 and from 4.10.7 on after the answer, so that it is absent for seconds, in
 // which another SetConfig is lost with [ErrNotFound]; from 4.9.7 to 4.10.6 before it, which takes a second or two. Either
-// way [PluginsService.WaitReady] waits for it to work again. It is sent once.
+// way the old process is gone by the time SetConfig returns, and [PluginsService.WaitReady] waits for the new one. It is
+// sent once.
 //
 // Errors: [ErrInvalid] (no JSON object, before anything is sent; or a "***" for a secret that has no value yet),
-// [ErrNotFound] (the plugin is not running now), [ErrUnauthorized], [ErrForbidden], [ErrRuntimeAway], [ErrServer] (from
-// 4.9.7 to 4.10.6 also for a plugin that did not start again within 15 seconds, though its config was stored),
-// [ErrUnreachable], [ErrOutcomeUnknown], [*ProtocolError].
+// [ErrNotFound] (the plugin is not running now), [ErrUnauthorized], [ErrForbidden], [ErrRuntimeAway] and [ErrServer] (the
+// config may have been stored all the same, as from 4.9.7 to 4.10.6 for a plugin that does not start again within 15
+// seconds), [ErrUnreachable], [ErrOutcomeUnknown], [*ProtocolError].
 //
 // API: PUT /api/v1/plugins/{author}/{name}/config, since LangBot 4.0.0; API keys since 4.6.0.
 func (s *PluginsService) SetConfig(ctx context.Context, id PluginID, config any) error {

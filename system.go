@@ -173,11 +173,12 @@ func (s *SystemService) health(ctx context.Context) (health, error) {
 	x := &request{client: s.client, route: healthz.at().polling(), started: time.Now()}
 	answer, err := x.send(ctx, nil)
 	defer answer.Release()
-	if err != nil {
-		return health{}, err
+	if err == nil {
+		_, err = read[struct{}](x, answer)
 	}
+	x.log(ctx, answer, err)
 	var page *ProtocolError
-	switch _, err := read[struct{}](x, answer); {
+	switch {
 	case errors.As(err, &page) && page.StatusCode < http.StatusInternalServerError:
 		return health{}, nil // a proxy may pass on /api alone
 	case err != nil:
