@@ -32,8 +32,8 @@ var (
 	// ErrServer: the server failed.
 	ErrServer = errors.New("server error")
 	// ErrRuntimeAway: the server answers, but its plugin runtime is not connected, and nothing can be done with plugins.
-	// It reconnects by itself once the runtime is back: see SystemService.WaitReady. Such an error is also ErrServer, but
-	// for that of WaitReady.
+	// It reconnects by itself once the runtime is back: see SystemService.WaitReady. Such an error is also ErrServer, so
+	// ask for this one first.
 	ErrRuntimeAway = errors.New("plugin runtime away")
 	// ErrUnreachable: no answer came, and nothing was changed: the server was not reached, or a read of it broke off or
 	// timed out. The network's error is wrapped: errors.Is(err, syscall.ECONNREFUSED) works.
@@ -319,8 +319,8 @@ func classOfStatus(status int) error {
 		return ErrUnauthorized
 	case status == http.StatusForbidden:
 		return ErrForbidden
-	case status == http.StatusNotFound, status < 400:
-		return nil
+	case status < 400, status == http.StatusNotFound, status == http.StatusMethodNotAllowed, status == http.StatusProxyAuthRequired:
+		return nil // says nothing of what was asked for
 	case status == http.StatusRequestEntityTooLarge:
 		return ErrTooLarge
 	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable, status == http.StatusRequestTimeout:

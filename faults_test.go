@@ -119,6 +119,7 @@ func (o outcome) check(t *testing.T, err error) {
 	switch o.is {
 	case errProtocol:
 		require.ErrorAs(t, err, &protocol)
+		require.NotErrorIs(t, err, langbot.ErrInvalid, "a page says nothing about the call")
 	case errTimeout:
 		require.ErrorAs(t, err, &timeout)
 		require.True(t, timeout.Timeout())

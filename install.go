@@ -72,8 +72,8 @@ func (s *PluginsService) InstallLocal(ctx context.Context, p Package) (*Operatio
 	if p.Size() < 0 {
 		return nil, invalid("package %s: a size of %d bytes", id, p.Size())
 	}
-	fileName := p.FileName()
-	if fileName == "" {
+	fileName := path.Base(strings.ReplaceAll(p.FileName(), `\`, "/"))
+	if p.FileName() == "" {
 		fileName = id.Name + ".lbpkg" // without a file name, servers see no file
 	}
 	form := upload.New("file", fileName, p.Size(), p.Open)

@@ -121,7 +121,7 @@ func (s *SystemService) WaitReady(ctx context.Context) error {
 func (s *SystemService) ready(ctx context.Context, calm *calm) error {
 	h, err := s.health(ctx)
 	if err == nil && h.known && !h.connected {
-		err = fmt.Errorf("langbot: %w", ErrRuntimeAway)
+		err = fmt.Errorf("langbot: %w: %w", ErrServer, ErrRuntimeAway)
 	}
 	if err != nil {
 		calm.since = time.Time{}

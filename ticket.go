@@ -104,11 +104,14 @@ func (t *ticket) belongs(task Task, resumed bool) bool {
 		return false
 	}
 	if task.Created.IsZero() {
-		return true
+		return !t.aboutAnother(task.Progress.Plugin)
 	}
 	created := task.Created.UnixMicro()
 	if t.Anchor != 0 {
 		return created == t.Anchor
+	}
+	if resumed && t.aboutAnother(task.Progress.Plugin) {
+		return false
 	}
 	const slack = time.Minute // proxies rewrite the Date header, and clocks differ
 	if resumed && !t.Sent.IsZero() && task.Created.Sub(t.Sent).Abs() > slack {
@@ -118,7 +121,20 @@ func (t *ticket) belongs(task Task, resumed bool) bool {
 	return true
 }
 
+// named reports whether a task of ours may have this name. Where it ends in the name of a plugin, it must be that of ours.
 func (t *ticket) named(name string) bool {
-	prefix := map[string]string{kindInstall: "plugin-install-", kindUpgrade: "plugin-upgrade-", kindDelete: "plugin-remove-"}[t.Kind]
-	return name == "" || strings.HasPrefix(name, prefix)
+	switch t.Kind {
+	case kindUpgrade:
+		return name == "" || name == "plugin-upgrade-"+t.Plugin.Name
+	case kindDelete:
+		return name == "" || name == "plugin-remove-"+t.Plugin.Name
+	}
+	return name == "" || strings.HasPrefix(name, "plugin-install-")
+}
+
+// aboutAnother reports whether what a task says of its plugin is the id of another one. Before the archive has been read
+// it is the name of a file or a repository.
+func (t *ticket) aboutAnother(plugin string) bool {
+	id, err := ParsePluginID(plugin)
+	return err == nil && t.Plugin != (PluginID{}) && id != t.Plugin
 }

@@ -654,6 +654,70 @@ func TestWaitReady(t *testing.T) {
 	}
 }
 
+// TestWaitReadyUntilTheContextEnds: both what ended the wait and what was missing.
+func TestWaitReadyUntilTheContextEnds(t *testing.T) {
+	f := &fake{plugins: always("1.0.0", langbot.PluginMounted)}
+	inBubble(t, f.serve, func(t *testing.T, newClient func(...langbot.Option) *langbot.Client) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		_, err := newClient().Plugins.WaitReady(ctx, demo, "1.0.0")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorIs(t, err, langbot.ErrNoEffect)
+		require.ErrorContains(t, err, `acme/demo is "mounted"`)
+		require.Equal(t, langbot.PluginMounted, waitError(t, err).Plugin.Status)
+	})
+}
+
+// TestTaskOfAnotherPlugin: a task that is about another plugin is not ours, whatever its number and time say.
+func TestTaskOfAnotherPlugin(t *testing.T) {
+	about := func(task, name, plugin string) string {
+		task = strings.Replace(task, "plugin-install-local", name, 1)
+		return strings.Replace(task, `"runtime"`, `"task_context":{"current_action":"x","metadata":{"plugin_name":"`+plugin+`"}},"runtime"`, 1)
+	}
+	for name, tt := range map[string]struct {
+		start func(context.Context, *langbot.Client) (*langbot.Operation, error)
+		task  string
+		lost  bool
+	}{
+		"installation":                   {install, about(failedEmpty, "plugin-install-local", "acme/other"), true},
+		"ours":                           {install, about(failedEmpty, "plugin-install-local", "acme/demo"), false},
+		"archive not read yet":           {install, about(failedEmpty, "plugin-install-local", "demo.lbpkg"), false},
+		"removal":                        {remove, about(failedEmpty, "plugin-remove-other", ""), true},
+		"removal of ours":                {remove, about(failedEmpty, "plugin-remove-demo", ""), false},
+		"upgrade":                        {upgrade, about(failedEmpty, "plugin-upgrade-other", ""), true},
+		"upgrade of another of our name": {upgrade, about(failedEmpty, "plugin-upgrade-demo", "other/demo"), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := &fake{plugins: always("", ""), task: func(int, time.Duration) (int, string) { return 200, tt.task },
+				date: func() time.Time { return time.Unix(1795467543, 0) }} // when the task was created
+			inBubble(t, f.serve, func(t *testing.T, newClient func(...langbot.Option) *langbot.Client) {
+				op, err := tt.start(t.Context(), newClient())
+				require.NoError(t, err)
+				resumed, err := newClient().Tasks.Resume(op.Token())
+				require.NoError(t, err)
+				_, err = resumed.Wait(t.Context())
+				if tt.lost {
+					require.ErrorIs(t, err, langbot.ErrTaskLost)
+				} else {
+					taskError(t, err)
+				}
+			})
+		})
+	}
+}
+
+func install(ctx context.Context, c *langbot.Client) (*langbot.Operation, error) {
+	return c.Plugins.InstallLocal(ctx, memory{id: demo, data: []byte("x")})
+}
+
+func remove(ctx context.Context, c *langbot.Client) (*langbot.Operation, error) {
+	return c.Plugins.Delete(ctx, demo, langbot.DeleteOptions{})
+}
+
+func upgrade(ctx context.Context, c *langbot.Client) (*langbot.Operation, error) {
+	return c.Plugins.Upgrade(ctx, demo)
+}
+
 // TestEvents: each change once, an early break ends the polling, and it can be ranged over again.
 func TestEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

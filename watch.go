@@ -96,25 +96,29 @@ type goal struct {
 func (g goal) reach(ctx context.Context, patience time.Duration, task Task) (Plugin, error) {
 	w := newWatch(g.client.settings.polling)
 	var last Plugin
+	missing := g.missing(last, false)
 	for {
 		w.ask()
 		p, found, err := g.look(ctx)
 		switch {
 		case err == nil:
 			w.good()
-			last = p
 			if g.met(p, found) {
 				return p, nil
 			}
+			last, missing = p, g.missing(p, found)
 			if w.elapsed() >= patience {
-				return Plugin{}, &WaitError{Err: ErrNoEffect, Task: task, Plugin: p, hint: g.missing(p, found)}
+				return Plugin{}, &WaitError{Err: ErrNoEffect, Task: task, Plugin: p, hint: missing}
 			}
 		case transport.TimedOut(err) && ctx.Err() == nil && w.elapsed() < patience: // busy: another installation blocks reads
-		case !w.tolerates(ctx, err):
+		case ctx.Err() == nil && !w.tolerates(ctx, err):
 			return Plugin{}, ended(ctx, g.client.diagnosed(ctx, err), task, last)
 		}
 		if err := w.pause(ctx); err != nil {
-			return Plugin{}, ended(ctx, err, task, last)
+			if task.State == "" { // nothing but the plugin is waited for
+				err = fmt.Errorf("%w; at last: %w", err, ErrNoEffect)
+			}
+			return Plugin{}, &WaitError{Err: err, Task: task, Plugin: last, hint: missing}
 		}
 	}
 }
