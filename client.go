@@ -26,7 +26,7 @@ type Client struct {
 
 // New returns a client of the server at baseURL, such as "http://127.0.0.1:5300" or "https://example.org/langbot". It
 // makes no request and reads no environment. A base URL or option that cannot be right is [ErrInvalid]. Without a
-// credential only [SystemService.Info] works.
+// credential only what LangBot tells anybody works, such as [SystemService.Info].
 func New(baseURL string, opts ...Option) (*Client, error) {
 	base, err := parseBase(baseURL)
 	if err != nil {

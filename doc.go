@@ -57,7 +57,8 @@
 //	case err != nil: // the server failed, or is no LangBot (*ProtocolError)
 //	}
 //
-// Ask for [ErrOutcomeUnknown] first: such an error also belongs to the class of its cause. What is found before anything
+// Ask for [ErrOutcomeUnknown] first: such an error also belongs to the class of its cause. So does [ErrRuntimeAway] to
+// [ErrServer], and a [TOTPError] to [ErrUnauthorized]. What is found before anything
 // is sent ([ErrInvalid], [ErrTooLarge]) is no type of its own; what LangBot refuses is an [APIError], what is no answer
 // of LangBot a [ProtocolError]. Servers localise their messages; do not compare them. No error, log or %+v shows a
 // credential of eight characters or more; a shorter one hides nothing, and masking it would shred every text.

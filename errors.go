@@ -49,8 +49,9 @@ var (
 	// ErrTasksHidden: this server shows its tasks to user tokens only (every release before 4.10.11), and what can be
 	// seen with an API key cannot tell how the operation ended. The error is a *WaitError.
 	ErrTasksHidden = errors.New("tasks are hidden from API keys on this server")
-	// ErrNoEffect: the effect waited for did not show in time, though the task succeeded: the plugin is absent, not
-	// initialized, in another version, or still there after a removal. The error is a *WaitError.
+	// ErrNoEffect: the effect waited for did not show in time: the task succeeded, and the plugin is absent, not
+	// initialized, in another version, or still there after a removal; or, of the WaitReady methods, plugins are not up
+	// yet. The error is a *WaitError.
 	ErrNoEffect = errors.New("the effect asked for did not show")
 )
 
@@ -127,9 +128,9 @@ func (e *ProtocolError) Is(target error) bool { return e.class != nil && target 
 func (e *ProtocolError) Unwrap() error { return e.err }
 
 // A TOTPError says that the account of [WithLogin] has a second factor, from LangBot 4.11.0 on: the password was right, and
-// a code of the user's authenticator is wanted too. It is [ErrUnauthorized]. A program had better use an API key. To log in
-// all the same, ask the user for the code, have POST /api/v1/user/totp/verify answer with a token by way of [Client.Call],
-// and use that with [WithUserToken].
+// a code of the user's authenticator is wanted too. It is [ErrUnauthorized], so ask for it first. A program had better use
+// an API key. To log in all the same, ask the user for the code and send it as a string to POST /api/v1/user/totp/verify,
+// by [Client.Call] of a client without a credential: the data of the answer hold a "token", for [WithUserToken].
 type TOTPError struct {
 	Challenge string // what the server wants to see again, as "challenge_token" beside "user" and "code"; keep it to yourself
 	err       *APIError
@@ -175,10 +176,10 @@ func (e *OutcomeUnknownError) Is(target error) bool { return target == ErrOutcom
 func (e *OutcomeUnknownError) Unwrap() error { return e.Err }
 
 // A TaskError says that the operation ran on the server and failed, or was cancelled there (Task.State tells). A plugin
-// whose code fails at its start is such a failure from 4.9.7 on. After a failed removal it is [ErrNotFound] too if the
-// plugin is not there: a user token is told that it is not installed; an API key is not told the reason, so that to it this
-// only means, as everywhere, that the plugin does not run. A TaskError does not show how things stand: a failed first installation may leave the plugin's settings
-// behind, which [PluginsService.Delete] removes.
+// whose code fails at its start is such a failure from 4.9.7 on. After a failed removal or upgrade it is [ErrNotFound] too
+// if the plugin is not there: a user token is told that it is not installed; an API key is not told the reason, so that to
+// it this only means, as everywhere, that the plugin does not run. A TaskError does not show how things stand: a failed
+// first installation may leave the plugin's settings behind, which [PluginsService.Delete] removes.
 type TaskError struct {
 	Task     Task // its Message and Traceback tell why, to a user token; to an API key Message is "Task execution failed"
 	notFound bool
@@ -202,7 +203,7 @@ func (e *TaskError) Error() string {
 	return text + ": " + message
 }
 
-// Is reports whether target is [ErrNotFound], and the plugin to remove is not there.
+// Is reports whether target is [ErrNotFound], and the plugin to remove or upgrade is not there.
 func (e *TaskError) Is(target error) bool { return e.notFound && target == ErrNotFound }
 
 func firstLine(s string) string {

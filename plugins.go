@@ -261,8 +261,9 @@ func (s *PluginsService) Delete(ctx context.Context, id PluginID, opts DeleteOpt
 // with a [*WaitError] that tells the plugin as last seen. Polling.Hidden is 5 minutes by default, also for a context that
 // lasts longer.
 //
-// Errors: [ErrInvalid] (the id), [ErrNoEffect] (not ready after Polling.Hidden), the end of ctx, [ErrUnauthorized] and
-// [ErrForbidden] at once, [ErrUnreachable] or [ErrServer] after Polling.Tolerance of nothing else.
+// Errors: [ErrInvalid] (the id), [ErrNoEffect] (not ready after Polling.Hidden, or at the end of ctx, which it is too
+// then), [ErrUnauthorized], [ErrForbidden] and a [*ProtocolError] below status 500 at once, [ErrUnreachable],
+// [ErrRuntimeAway] or [ErrServer] after Polling.Tolerance of nothing else.
 //
 // API: GET /api/v1/plugins/{author}/{name}, since LangBot 4.0.0; API keys since 4.6.0.
 func (s *PluginsService) WaitReady(ctx context.Context, id PluginID, version string) (Plugin, error) {

@@ -90,9 +90,9 @@ func (q quota) limit() int {
 // and one that takes longer than that to start is not waited for: see [PluginsService.WaitReady]. It asks every
 // Polling.Interval at first, at most every second, until ctx or Polling.Hidden (5 minutes by default) ends it.
 //
-// Errors: a [*WaitError] that is the end of ctx, or after Polling.Hidden is what was missing last, and in both cases
-// [ErrUnreachable], [ErrRuntimeAway], [ErrServer] or, while the plugins change, [ErrNoEffect]. At once:
-// [ErrUnauthorized], [ErrForbidden], a [*ProtocolError] below status 500.
+// Errors: a [*WaitError] that tells what was missing last: [ErrUnreachable], [ErrRuntimeAway], [ErrBusy], [ErrServer] (as
+// of a proxy that does not reach LangBot) or, while plugins are still starting, [ErrNoEffect]. Ask for these first: if ctx
+// ended it, it is that as well. At once: [ErrUnauthorized], [ErrForbidden], a [*ProtocolError] below status 500.
 //
 // API: GET /healthz and GET /api/v1/plugins, since LangBot 4.0.0; API keys since 4.6.0.
 func (s *SystemService) WaitReady(ctx context.Context) error {
