@@ -225,11 +225,15 @@ func resumeElsewhere(e *env) {
 
 func cancelWhileWaiting(e *env) {
 	e.onReference(langbottest.Script{Steps: []langbottest.Step{{Action: "waiting for plugin initialization", Percent: 84, For: time.Second}}})
-	op, err := e.client.Plugins.InstallLocal(e.ctx, e.pack("1.0.0", "await asyncio.sleep(3)"))
+	op, err := e.client.Plugins.InstallLocal(e.ctx, e.pack("1.0.0", "await asyncio.sleep(6)"))
 	require.NoError(e, err)
+	soon := 2 * time.Second // after the first poll, also of a busy server
+	if e.target.quick {
+		soon = 300 * time.Millisecond
+	}
 	reason := errors.New("the user has changed his mind")
 	ctx, cancel := context.WithCancelCause(e.ctx)
-	time.AfterFunc(300*time.Millisecond, func() { cancel(reason) })
+	time.AfterFunc(soon, func() { cancel(reason) })
 	_, err = op.Wait(ctx)
 	var ended *langbot.WaitError
 	require.ErrorAs(e, err, &ended)
