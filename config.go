@@ -12,8 +12,8 @@ import (
 // The API of this file.
 var setConfig = endpoint{pattern: "PUT /api/v1/plugins/{author}/{name}/config", effect: once}
 
-// SetConfig replaces the whole config of a plugin. config must encode as a JSON object, which is checked before anything
-// is sent: servers take anything else, and the plugin never starts again. A secret that servers show as "***" stays as it
+// SetConfig replaces the whole config of a plugin. config must encode as a JSON object (a nil map does not), which is
+// checked before anything is sent: servers take anything else, and the plugin never starts again. A secret that servers show as "***" stays as it
 // is when it is written so (from 4.10.7 on, where it is shown so).
 //
 // The plugin is restarted for it: up to 4.9.6 and from 4.10.7 on after the answer, so that it is absent for seconds, in

@@ -186,17 +186,18 @@ type TaskError struct {
 }
 
 func (e *TaskError) Error() string {
+	text := fmt.Sprintf("langbot: task %d", e.Task.ID)
+	if e.Task.Name != "" {
+		text += fmt.Sprintf(" (%s)", e.Task.Name)
+	}
+	if e.Task.State == TaskCancelled {
+		return text + " was cancelled"
+	}
 	message := firstLine(e.Task.Message)
-	switch {
-	case e.Task.State == TaskCancelled:
-		message = "cancelled"
-	case message == "":
+	if message == "" {
 		message = "the server gave no reason"
 	}
-	text := fmt.Sprintf("langbot: task %d failed", e.Task.ID)
-	if e.Task.Name != "" {
-		text = fmt.Sprintf("langbot: task %d (%s) failed", e.Task.ID, e.Task.Name)
-	}
+	text += " failed"
 	if e.notFound {
 		text += ": the plugin is not running, or not installed"
 	}

@@ -241,6 +241,8 @@ func TestFaults(t *testing.T) {
 				warm(t, f, client)
 				if tt.breaks {
 					assert.LessOrEqual(t, f.conns.Load(), 2*warmth+4, "%s: connections", kind)
+				} else if kind == "upload" { // each attempt has its own
+					assert.LessOrEqual(t, f.conns.Load(), warmth+1+want.runs, "%s: connections", kind)
 				} else {
 					assert.LessOrEqual(t, f.conns.Load(), warmth+1, "%s: connections", kind) // one may be busy with a refused body
 				}

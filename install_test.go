@@ -469,3 +469,21 @@ func TestTaskIDs(t *testing.T) {
 		require.ErrorAs(t, err, &page, body)
 	}
 }
+
+// TestUploadLeavesItsConnection: a server that refuses an upload without having read it closes the connection, and a
+// removal sent over the same one would get no answer. Seen on a real 4.11.2.
+func TestUploadLeavesItsConnection(t *testing.T) {
+	closing := map[string]bool{}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		closing[r.Method] = r.Close
+		writeJSON(w, 401, `{"code":"invalid_authentication","msg":"no"}`)
+	}))
+	defer srv.Close()
+	client, err := langbot.New(srv.URL, langbot.WithUserToken(userToken))
+	require.NoError(t, err)
+	_, err = client.Plugins.InstallLocal(t.Context(), memory{id: demo, data: []byte("x")})
+	require.ErrorIs(t, err, langbot.ErrUnauthorized)
+	_, err = client.Plugins.Delete(t.Context(), demo, langbot.DeleteOptions{})
+	require.ErrorIs(t, err, langbot.ErrUnauthorized)
+	require.Equal(t, map[string]bool{"POST": true, "DELETE": false}, closing)
+}

@@ -34,7 +34,7 @@ type Request struct {
 	Header     http.Header
 	Bytes      []byte                    // the body, if it is in memory
 	Body       func() (io.Reader, error) // the body, if it is not; each call gives a reader of its own
-	Length     int64                     // of Body, exact
+	Length     int64                     // of Body, exact. Its connection is used for nothing else afterwards
 	Repeatable bool                      // sending it twice does no harm
 	Fatal      func() error              // the body's own failure, which no repetition mends; may be nil
 	Timeout    time.Duration             // of one attempt, the reading of its answer included
@@ -168,6 +168,7 @@ func (s *call) setBody(req *retryablehttp.Request) error {
 	case r.Body != nil:
 		err := req.SetBody(retryablehttp.ReaderFunc(r.Body))
 		req.ContentLength = r.Length
+		req.Close = true // a server that answers without having read it all closes, and what came next would be lost
 		return err
 	}
 	return nil
