@@ -36,8 +36,8 @@
 //
 // # Releases
 //
-// What differs between releases is in the comments here and in COMPATIBILITY.md. It is found out by asking, and by the
-// version only where nothing else tells; a release newer than 4.11.2 is taken for that one, and one older than 4.6.0 is
+// What differs between releases is in the comments here. It is found out by asking, and by the version only where nothing
+// else tells; a release newer than 4.11.2 is taken for that one, and one older than 4.6.0 is
 // named in the error when something fails.
 //
 // # Errors
