@@ -53,7 +53,7 @@ func (c *credential) bearer(token string) *bearer {
 // WithAPIKey authenticates with an API key, as LangBot's settings page makes them, or with the server's global key.
 // White space around it, such as a file's final newline, is dropped; an empty key is [ErrInvalid]. A key sees no reasons of failures, and before
 // 4.10.11 no tasks at all: see [ErrTasksHidden]. To find out, a client asks once for task 0 before its first change, and
-// where tasks are hidden for the list of plugins before each; a failure of that is the failure of the change.
+// where tasks are hidden for the list of plugins before each; that the first fails is the failure of the change.
 func WithAPIKey(key string) Option { return withStatic("WithAPIKey", key, false) }
 
 // WithUserToken authenticates with a user's token, as the web UI and /api/v1/user/auth hand it out. It ends after seven
@@ -156,12 +156,10 @@ func (s *session) token(ctx context.Context, c *Client, refused string) (string,
 
 func (s *session) login(ctx context.Context, c *Client) (string, error) {
 	body := s.body()
-	anonymous := *c.settings
-	anonymous.credential, anonymous.workspace = nil, ""
 	data, err := call[struct {
 		Token     envelope.Loose `json:"token"`
 		Challenge envelope.Loose `json:"challenge_token"`
-	}](ctx, &Client{settings: &anonymous, transport: c.transport}, login.at().secret(body.Password), body)
+	}](ctx, c.anonymous(), login.at().secret(body.Password), body)
 	var refused *APIError
 	switch {
 	case errors.As(err, &refused) && refused.Code == "totp_required":

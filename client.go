@@ -68,6 +68,13 @@ func (s *settings) client(opts []Option) (*Client, error) {
 	return c, nil
 }
 
+// anonymous is the client without its credential: for what a server tells anybody, and a login.
+func (c *Client) anonymous() *Client {
+	s := *c.settings
+	s.credential, s.workspace = nil, ""
+	return &Client{settings: &s, transport: c.transport}
+}
+
 // CloseIdleConnections closes the connections that no request is using, also those of clients made by [Client.With].
 func (c *Client) CloseIdleConnections() { c.transport.CloseIdleConnections() }
 

@@ -39,23 +39,22 @@ func (s *PluginsService) SetConfig(ctx context.Context, id PluginID, config any)
 		return invalid("config of %s: it must be a JSON object: with anything else the plugin never starts again", id)
 	}
 	_, err = call[struct{}](ctx, s.client, setConfig.at(id.Author, id.Name).about(id, ""), json.RawMessage(body))
-	if err != nil {
-		return s.missingOr(ctx, id, s.client.diagnosed(ctx, err))
+	if refused, failed := isFailure(err); failed {
+		err = s.missingOr(ctx, id, refused)
 	}
-	return nil
+	if errors.Is(err, ErrNotFound) {
+		return err
+	}
+	return s.client.diagnosed(ctx, err)
 }
 
-// missingOr is err, or that the plugin is missing, where servers answer that with a failure.
-func (s *PluginsService) missingOr(ctx context.Context, id PluginID, err error) error {
-	refused, failed := isFailure(err)
-	if !failed || errors.Is(err, ErrRuntimeAway) || errors.Is(err, ErrOutcomeUnknown) {
-		return err
+// missingOr is refused, or that the plugin is missing, where servers answer that with a failure.
+func (s *PluginsService) missingOr(ctx context.Context, id PluginID, refused *APIError) error {
+	if r, ok, _ := s.client.releaseNow(ctx); !ok || !missingIsFailure.holds(r) {
+		return refused
 	}
-	if r, ok, _ := s.client.release(ctx); !ok || !missingIsFailure.holds(r) {
-		return err
-	}
-	if _, absent := s.inList(ctx, listPlugins.at(), id, refused); errors.Is(absent, ErrNotFound) {
+	if _, absent := s.inList(ctx, listPlugins.at().polling(), id, refused); errors.Is(absent, ErrNotFound) {
 		return absent
 	}
-	return err
+	return refused
 }

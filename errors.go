@@ -33,7 +33,8 @@ var (
 	ErrServer = errors.New("server error")
 	// ErrRuntimeAway: the server answers, but its plugin runtime is not connected, and nothing can be done with plugins.
 	// It reconnects by itself once the runtime is back: see SystemService.WaitReady. Such an error is also ErrServer, so
-	// ask for this one first.
+	// ask for this one first. It is only ErrServer where the server cannot be asked: 4.10.7, and behind a proxy that does
+	// not pass on /healthz. Up to 4.10.6 what starts a task is accepted, and the task fails.
 	ErrRuntimeAway = errors.New("plugin runtime away")
 	// ErrUnreachable: no answer came, and nothing was changed: the server was not reached, or a read of it broke off or
 	// timed out. The network's error is wrapped: errors.Is(err, syscall.ECONNREFUSED) works.
@@ -177,8 +178,8 @@ func (e *OutcomeUnknownError) Unwrap() error { return e.Err }
 
 // A TaskError says that the operation ran on the server and failed, or was cancelled there (Task.State tells). A plugin
 // whose code fails at its start is such a failure from 4.9.7 on. After a failed removal or upgrade it is [ErrNotFound] too
-// if the plugin is not there: a user token is told that it is not installed; an API key is not told the reason, so that to
-// it this only means, as everywhere, that the plugin does not run. A TaskError does not show how things stand: a failed
+// if the plugin is not there: a user token is told that it is not installed. An API key is not told the reason: after an
+// upgrade it learns nothing, and after a removal this only means, as everywhere, that the plugin does not run. A TaskError does not show how things stand: a failed
 // first installation may leave the plugin's settings behind, which [PluginsService.Delete] removes.
 type TaskError struct {
 	Task     Task // its Message and Traceback tell why, to a user token; to an API key Message is "Task execution failed"

@@ -350,7 +350,7 @@ type marketplaceBody struct {
 // version, and returns as soon as that is queued; [Operation.Wait] ends once the plugin is initialized again, and tells
 // in which version. The plugin is absent for seconds meanwhile and keeps its config. That it is not installed, or not from
 // the marketplace (Plugin.Source tells beforehand), shows only in Wait, as a *TaskError that is [ErrNotFound] in the first
-// case. From 4.10.7 on servers look for an MCP server or a skill of that name first, and install that instead. With an API
+// case, if the credential is told reasons. From 4.10.7 on servers look for an MCP server or a skill of that name first, and install that instead. With an API
 // key before 4.10.11 Wait sees only an upgrade that changes the version; after Polling.Hidden it is [ErrTasksHidden].
 //
 // Errors: those of [PluginsService.Delete].

@@ -200,7 +200,7 @@ func (o *Operation) failure(ctx context.Context, task Task) error {
 		plugin := "Plugin " + t.Plugin.String()
 		failed.notFound = strings.Contains(task.Message, plugin+" is not installed in this Workspace") || // from 4.10.7 on
 			strings.HasSuffix(task.Message, plugin+" not found")
-	default:
+	case t.Kind == kindDelete: // one that was to be upgraded may be absent for having been stopped
 		_, err := o.client.Plugins.get(ctx, t.Plugin, true)
 		failed.notFound = errors.Is(err, ErrNotFound)
 	}
@@ -255,7 +255,7 @@ func (c *Client) look(ctx context.Context, t *ticket) error {
 		t.Baseline = &baseline{Blind: true}
 		return nil
 	}
-	plugins, err := c.Plugins.List(ctx)
+	plugins, err := call[wirePlugins](ctx, c, listPlugins.at(), nil)
 	if errors.Is(err, ErrUnauthorized) || ctx.Err() != nil {
 		return err // the tasks were not hidden: the credential is bad
 	}

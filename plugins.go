@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"net/url"
 	"slices"
 	"strings"
@@ -208,18 +207,21 @@ func (s *PluginsService) get(ctx context.Context, id PluginID, single bool) (Plu
 // truth 4.10.8, 04-get-missing; other releases when the plugin runtime is away, and then the list fails too.
 func (s *PluginsService) inList(ctx context.Context, r route, id PluginID, refused *APIError) (Plugin, error) {
 	plugins, err := s.list(ctx, r)
-	switch {
-	case errors.Is(err, ErrRuntimeAway):
+	if failed, ok := isFailure(err); ok {
+		return Plugin{}, refused.as(failed.class, failed.hint)
+	}
+	if err != nil && ctx.Err() != nil {
 		return Plugin{}, err
-	case err != nil:
+	}
+	if err != nil {
 		return Plugin{}, refused
 	}
 	if p, ok := find(plugins, id); ok {
 		return p, nil
 	}
-	absent := *refused
-	absent.class, absent.Message = ErrNotFound, "plugin not found: the server failed to answer for it, and its list is without it"
-	return Plugin{}, &absent
+	absent := refused.as(ErrNotFound, "")
+	absent.Message = "plugin not found: the server failed to answer for it, and its list is without it"
+	return Plugin{}, absent
 }
 
 // find prefers an installed plugin to one of the same name that its developer has connected.

@@ -71,7 +71,16 @@ func (r release) String() string { return fmt.Sprintf("%d.%d.%d", r[0], r[1], r[
 
 // release asks the server for its version. One that cannot be read is not ok.
 func (c *Client) release(ctx context.Context) (r release, ok bool, err error) {
-	info, err := c.System.Info(ctx)
+	return c.System.release(ctx, systemInfo.at())
+}
+
+// releaseNow is release in one request without a credential, for what is good to know but not worth waiting for.
+func (c *Client) releaseNow(ctx context.Context) (r release, ok bool, err error) {
+	return (&SystemService{c.anonymous()}).release(ctx, systemInfo.at().polling())
+}
+
+func (s *SystemService) release(ctx context.Context, via route) (r release, ok bool, err error) {
+	info, err := s.info(ctx, via)
 	if err != nil {
 		return release{}, false, err
 	}

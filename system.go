@@ -4,9 +4,7 @@ package langbot
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,12 +42,14 @@ type Limits struct {
 // Errors: [*ProtocolError] if the base URL is not that of a LangBot, [ErrUnreachable], [ErrServer].
 //
 // API: GET /api/v1/system/info, since LangBot 4.0.0.
-func (s *SystemService) Info(ctx context.Context) (Info, error) {
+func (s *SystemService) Info(ctx context.Context) (Info, error) { return s.info(ctx, systemInfo.at()) }
+
+func (s *SystemService) info(ctx context.Context, r route) (Info, error) {
 	data, err := call[struct {
 		Version envelope.Loose `json:"version"`
 		Edition envelope.Loose `json:"edition"`
 		Limits  wireLimits     `json:"limitation"`
-	}](ctx, s.client, systemInfo.at(), nil)
+	}](ctx, s.client, r, nil)
 	if err != nil {
 		return Info{}, err
 	}
@@ -121,7 +121,7 @@ func (s *SystemService) WaitReady(ctx context.Context) error {
 func (s *SystemService) ready(ctx context.Context, calm *calm) error {
 	h, err := s.health(ctx)
 	if err == nil && h.known && !h.connected {
-		err = fmt.Errorf("langbot: %w: %w", ErrServer, ErrRuntimeAway)
+		err = fmt.Errorf("langbot: %w: %w: %s", ErrServer, ErrRuntimeAway, runtimeGone)
 	}
 	if err != nil {
 		calm.since = time.Time{}
@@ -130,8 +130,8 @@ func (s *SystemService) ready(ctx context.Context, calm *calm) error {
 	plugins, err := s.client.Plugins.list(ctx, listPlugins.at().polling())
 	if err != nil {
 		calm.since = time.Time{}
-		if e, ok := isFailure(err); ok && legacyAway(*e) {
-			return s.client.diagnosed(ctx, err)
+		if e, ok := isFailure(err); ok && legacyAway(e) {
+			return e.as(ErrRuntimeAway, runtimeGone)
 		}
 		return err
 	}
@@ -162,27 +162,24 @@ func (c *calm) see(plugins []Plugin, h health) error {
 	return nil
 }
 
-// health is what a server tells of its plugin runtime, from 4.10.8 on.
+// health is what a server tells anybody of its plugin runtime, from 4.10.8 on.
 type health struct {
 	known         bool
 	connected     bool
 	installations int
 }
 
+// health asks for it. Any answer but that is as good as none: a proxy may keep the route to itself.
 func (s *SystemService) health(ctx context.Context) (health, error) {
-	x := &request{client: s.client, route: healthz.at().polling(), started: time.Now()}
+	x := &request{client: s.client.anonymous(), route: healthz.at().polling(), started: time.Now()}
 	answer, err := x.send(ctx, nil)
 	defer answer.Release()
-	if err == nil {
-		_, err = read[struct{}](x, answer)
-	}
 	x.log(ctx, answer, err)
-	var page *ProtocolError
-	switch {
-	case errors.As(err, &page) && page.StatusCode < http.StatusInternalServerError:
-		return health{}, nil // a proxy may pass on /api alone
-	case err != nil:
+	if err != nil {
 		return health{}, err
+	}
+	if _, err := read[struct{}](x, answer); err != nil {
+		return health{}, nil
 	}
 	runtimes := envelope.Field(answer.Body(), "resources", "runtimes")
 	connected := string(envelope.Field(runtimes, "plugin_runtime_connected"))

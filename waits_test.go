@@ -668,6 +668,30 @@ func TestWaitReadyUntilTheContextEnds(t *testing.T) {
 	})
 }
 
+// TestWaitReadyOfWhatWasNeverSeen: a server that does not answer says nothing of the plugin.
+func TestWaitReadyOfWhatWasNeverSeen(t *testing.T) {
+	for name, tt := range map[string]struct {
+		plugins func(time.Duration) (int, string)
+		is      error
+	}{
+		"unreachable": {func(time.Duration) (int, string) { return 0, "" }, langbot.ErrUnreachable},
+		"failing":     {func(time.Duration) (int, string) { return 500, internal }, langbot.ErrServer},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := &fake{plugins: tt.plugins}
+			inBubble(t, f.serve, func(t *testing.T, newClient func(...langbot.Option) *langbot.Client) {
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				_, err := newClient().Plugins.WaitReady(ctx, demo, "")
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				require.ErrorIs(t, err, tt.is)
+				require.NotErrorIs(t, err, langbot.ErrNoEffect)
+				require.NotContains(t, err.Error(), "not running")
+			})
+		})
+	}
+}
+
 // TestTaskOfAnotherPlugin: a task that is about another plugin is not ours, whatever its number and time say.
 func TestTaskOfAnotherPlugin(t *testing.T) {
 	about := func(task, name, plugin string) string {

@@ -95,8 +95,7 @@ type goal struct {
 // reach polls the plugin until the effect shows, for patience at most.
 func (g goal) reach(ctx context.Context, patience time.Duration, task Task) (Plugin, error) {
 	w := newWatch(g.client.settings.polling)
-	var last Plugin
-	missing := g.missing(last, false)
+	var last WaitError // what to say at the end of ctx: what the last look showed
 	for {
 		w.ask()
 		p, found, err := g.look(ctx)
@@ -106,21 +105,34 @@ func (g goal) reach(ctx context.Context, patience time.Duration, task Task) (Plu
 			if g.met(p, found) {
 				return p, nil
 			}
-			last, missing = p, g.missing(p, found)
+			last = WaitError{Err: ErrNoEffect, Task: task, Plugin: p, hint: g.missing(p, found)}
 			if w.elapsed() >= patience {
-				return Plugin{}, &WaitError{Err: ErrNoEffect, Task: task, Plugin: p, hint: missing}
+				return Plugin{}, &last
 			}
-		case transport.TimedOut(err) && ctx.Err() == nil && w.elapsed() < patience: // busy: another installation blocks reads
-		case ctx.Err() == nil && !w.tolerates(ctx, err):
-			return Plugin{}, ended(ctx, g.client.diagnosed(ctx, err), task, last)
+		case ctx.Err() != nil: // that tells nothing new
+		case transport.TimedOut(err) && w.elapsed() < patience: // busy: another installation blocks reads
+			last = WaitError{Err: err, Task: task, Plugin: last.Plugin}
+		case !w.tolerates(ctx, err):
+			return Plugin{}, ended(ctx, g.client.diagnosed(ctx, err), task, last.Plugin)
+		default:
+			last = WaitError{Err: err, Task: task, Plugin: last.Plugin}
 		}
 		if err := w.pause(ctx); err != nil {
-			if task.State == "" { // nothing but the plugin is waited for
-				err = fmt.Errorf("%w; at last: %w", err, ErrNoEffect)
-			}
-			return Plugin{}, &WaitError{Err: err, Task: task, Plugin: last, hint: missing}
+			return Plugin{}, last.endedBy(err, task)
 		}
 	}
+}
+
+// endedBy is the end of a wait by its context, with what the last look showed. While an operation goes on, that its effect
+// is not there yet is no reason by itself.
+func (e WaitError) endedBy(err error, task Task) *WaitError {
+	switch {
+	case e.Err == nil || e.Err == ErrNoEffect && task.State != "":
+		e.Err, e.Task = err, task
+	default:
+		e.Err = fmt.Errorf("%w; at last: %w", err, e.Err)
+	}
+	return &e
 }
 
 // look returns the plugin as it is now, and whether it is there.
@@ -216,7 +228,7 @@ func (t ticket) indistinct() string {
 	case t.Kind == kindDelete && !b.Listed:
 		return "the plugin was not listed before either"
 	case t.Kind == kindUpgrade && !b.Listed:
-		return "the plugin was not listed before, so there is nothing to upgrade"
+		return "the plugin was not running before, so no change could be told"
 	case t.Kind == kindInstall && b.Listed && b.Version == t.Version:
 		return "the plugin was listed in this version before"
 	}
