@@ -114,6 +114,7 @@ func login(e *env) {
 			require.ErrorIs(e, err, langbot.ErrServer)
 		}
 		require.NotContains(e, err.Error(), secret)
+		require.NotContains(e, err.Error(), "wrong-password")
 	}
 }
 

@@ -205,11 +205,17 @@ func (e *env) hiddenAtOnce(op *langbot.Operation) langbot.Task {
 func (e *env) end(op *langbot.Operation) langbot.Task {
 	resumed, err := e.asUser().Tasks.Resume(op.Token())
 	require.NoError(e, err)
+	return e.follow(resumed)
+}
+
+// follow is the end of an operation, as its own client sees it.
+func (e *env) follow(op *langbot.Operation) langbot.Task {
 	var last langbot.Task
-	for task, err := range resumed.Events(e.ctx) {
+	for task, err := range op.Events(e.ctx) {
 		require.NoError(e, err)
 		last = task
 	}
+	require.Contains(e, []langbot.TaskState{langbot.TaskSucceeded, langbot.TaskFailed}, last.State)
 	return last
 }
 
@@ -249,6 +255,9 @@ func TestContract(t *testing.T) {
 func TestReal(t *testing.T) {
 	if *real == "" {
 		t.Skip("run with -real VERSION,… to start real servers")
+	}
+	for name := range strings.SplitSeq(*only, ",") {
+		require.True(t, name == "" || slices.ContainsFunc(cases, func(c testCase) bool { return c.name == name }), "there is no case %q", name)
 	}
 	for version := range strings.SplitSeq(*real, ",") {
 		t.Run(version, func(t *testing.T) {
@@ -303,17 +312,22 @@ func runAll(t *testing.T, version string, on server, tally *tally) {
 
 // A cell is one place in the table of compatibility, as it is printed for the program that makes the table.
 type cell struct {
+	Index   int      `json:"index"` // of the case
 	Case    string   `json:"case"`
 	What    string   `json:"what"`
 	By      string   `json:"by"`
 	Release string   `json:"release"`
-	Result  string   `json:"result"` // "works", or "lacks": the release does not offer it
+	Result  string   `json:"result"` // "works"; "lacks": the release does not offer it; "fails"
 	Notes   []string `json:"notes,omitempty"`
 }
 
 func (x *tally) report(t *testing.T, c testCase, credential string, target *target, r *recorder) {
-	result := cell{Case: c.name, What: c.what, By: credential, Release: target.version, Result: "works", Notes: r.notes}
-	if !c.offered(target.version, credential) {
+	index := slices.IndexFunc(cases, func(x testCase) bool { return x.name == c.name })
+	result := cell{Index: index, Case: c.name, What: c.what, By: credential, Release: target.version, Result: "works", Notes: r.notes}
+	switch {
+	case len(r.failures) > 0:
+		result.Result = "fails"
+	case !c.offered(target.version, credential):
 		result.Result = "lacks"
 	}
 	line, err := json.Marshal(result)

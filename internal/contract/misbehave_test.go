@@ -38,8 +38,15 @@ func TestSuiteNotices(t *testing.T) {
 			for _, credential := range c.credentials() {
 				t.Run(c.name+"/"+how+"/"+credential, func(t *testing.T) {
 					t.Parallel()
-					failures := c.runOn(t.Context(), misbehaving(t, how), credential).failures
+					spoilt := misbehaving(t, how)
+					if spoilt.patience > 0 {
+						healthy := reference(t)
+						healthy.patience = spoilt.patience
+						require.Empty(t, c.runOn(t.Context(), healthy, credential).failures, "the case needs more patience by itself")
+					}
+					failures := c.runOn(t.Context(), spoilt, credential).failures
 					require.NotEmpty(t, failures, "the case does not notice: %s", how)
+					require.NotContains(t, strings.Join(failures, "\n"), "panic:")
 				})
 			}
 		}
@@ -65,7 +72,7 @@ func misbehaving(t *testing.T, how string) *target {
 	case endlessTask:
 		srv.On(langbottest.AnyInstall, langbottest.Script{End: langbottest.Hang})
 		srv.On("DELETE /api/v1/plugins/{author}/{name}", langbottest.Script{End: langbottest.Hang})
-		x.fixed, x.patience = true, 700*time.Millisecond
+		x.fixed, x.patience = true, 2500*time.Millisecond
 	default:
 		x.behind(t, how)
 	}

@@ -30,9 +30,11 @@ func shortBlackOut(e *env) {
 	require.NoError(e, err)
 	time.AfterFunc(time.Second, proxy.Cut)
 	restored := make(chan error, 1)
+	began := time.Now()
 	time.AfterFunc(11*time.Second, func() { restored <- proxy.Restore() })
 	done, err := op.Wait(e.ctx)
 	require.NoError(e, err)
+	require.Greater(e, time.Since(began), 10*time.Second, "it was cut off")
 	require.NoError(e, <-restored)
 	require.Equal(e, e.id, done.Plugin.ID)
 	e.remove(langbot.DeleteOptions{})
@@ -141,7 +143,8 @@ func (e *env) endedHonestly(err error) {
 		e.note("The task fails: Wait ends with a TaskError.")
 		require.False(e, e.hidden())
 	case errors.As(err, &ended):
-		e.note("Wait ends with a WaitError: " + sentinel(err) + ".")
+		require.NotEmpty(e, sentinel(err), "%v", err)
+		e.note("Wait ends with " + sentinel(err) + ".")
 		require.NotErrorIs(e, err, context.DeadlineExceeded)
 	default:
 		e.Errorf("neither a TaskError nor a WaitError: %v", err)
@@ -200,13 +203,18 @@ func (e *env) impostors(lost int64) {
 
 // sentinel names what a wait ended with.
 func sentinel(err error) string {
-	for name, target := range map[string]error{"ErrTaskLost": langbot.ErrTaskLost, "ErrTasksHidden": langbot.ErrTasksHidden,
-		"ErrNoEffect": langbot.ErrNoEffect, "ErrRuntimeAway": langbot.ErrRuntimeAway, "ErrUnreachable": langbot.ErrUnreachable} {
-		if errors.Is(err, target) {
-			return name
+	for _, x := range []struct {
+		name string
+		err  error
+	}{
+		{"ErrTaskLost", langbot.ErrTaskLost}, {"ErrTasksHidden", langbot.ErrTasksHidden}, {"ErrNoEffect", langbot.ErrNoEffect},
+		{"ErrRuntimeAway", langbot.ErrRuntimeAway}, {"ErrUnreachable", langbot.ErrUnreachable},
+	} {
+		if errors.Is(err, x.err) {
+			return x.name
 		}
 	}
-	return err.Error()
+	return ""
 }
 
 func readyAfterRestart(e *env) {

@@ -46,13 +46,32 @@ func listAndGet(e *env) {
 }
 
 func deletePlugin(e *env) {
-	e.install(e.pack("1.0.0", "pass"))
-	e.remove(langbot.DeleteOptions{})
+	kept := e.keptAfter(langbot.DeleteOptions{})
+	switch {
+	case e.target.reference != nil: // it has no configs yet
+	case !e.since("4.9.7") || e.since("4.10.0") && !e.since("4.10.7"):
+		e.note("The config stays, and a later installation finds it.")
+		require.Equal(e, map[string]any{"greeting": "kept?"}, kept)
+	default:
+		require.Empty(e, kept)
+	}
 }
 
-func deleteWithData(e *env) {
+func deleteWithData(e *env) { require.Empty(e, e.keptAfter(langbot.DeleteOptions{Data: true})) }
+
+// keptAfter configures a plugin, removes it, installs it again, and returns the config that it has then.
+func (e *env) keptAfter(opts langbot.DeleteOptions) map[string]any {
 	e.install(e.pack("1.0.0", "pass"))
-	e.remove(langbot.DeleteOptions{Data: true})
+	if e.target.reference != nil {
+		e.remove(opts)
+		return nil
+	}
+	require.NoError(e, e.client.Plugins.SetConfig(e.ctx, e.id, map[string]any{"greeting": "kept?"}))
+	_, err := e.client.Plugins.WaitReady(e.ctx, e.id, "1.0.0")
+	require.NoError(e, err)
+	e.remove(opts)
+	e.install(e.pack("1.0.0", "pass"))
+	return e.config()
 }
 
 // remove removes the case's plugin and wants it gone.
@@ -247,13 +266,8 @@ func archiveVerdicts(e *env) {
 	}
 	var queue []running
 	settle := func(r running) {
-		for task, err := range r.op.Events(e.ctx) {
-			require.NoError(e, err, r.Name)
-			switch {
-			case task.State == langbot.TaskRunning:
-			case (task.State == langbot.TaskSucceeded) != (r.Rule == "" || r.Local):
-				e.Errorf("%s breaks the rule %q, and its task %s: %s", r.Name, r.Rule, task.State, task.Message)
-			}
+		if task := e.follow(r.op); (task.State == langbot.TaskSucceeded) != (r.Rule == "" || r.Local) {
+			e.Errorf("%s breaks the rule %q, and its task %s: %s", r.Name, r.Rule, task.State, task.Message)
 		}
 	}
 	for _, a := range archives.All() {
@@ -396,7 +410,8 @@ func setConfig(e *env) {
 		require.NoError(e, err)
 		require.Equal(e, langbot.PluginInitialized, p.Status)
 		if e.since("4.9.7") && !e.since("4.10.0") {
-			e.note("This release stores the config, and reads every config back empty.")
+			e.note("This release reads every config back empty.")
+			require.Empty(e, e.config())
 			continue
 		}
 		require.Equal(e, map[string]any{"greeting": greeting}, e.config())
@@ -415,6 +430,9 @@ func setConfigTwice(e *env) {
 	if e.since("4.9.7") && !e.since("4.10.7") {
 		e.note("Nothing is lost: the plugin is restarted within the request.")
 		require.NoError(e, err)
+		if e.since("4.10.0") {
+			require.Equal(e, map[string]any{"greeting": "two"}, e.config())
+		}
 	} else {
 		require.ErrorIs(e, err, langbot.ErrNotFound)
 	}

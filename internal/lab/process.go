@@ -14,8 +14,9 @@ import (
 
 // A process is a program and all that it starts, in a group of its own.
 type process struct {
-	cmd  *exec.Cmd
-	done chan struct{}
+	cmd    *exec.Cmd
+	done   chan struct{}
+	killed bool
 }
 
 func start(program, dir, log string, env []string, args ...string) (*process, error) {
@@ -53,7 +54,7 @@ func (p *process) exited() bool {
 
 // stop ends the group: politely, and after three seconds for good.
 func (p *process) stop() {
-	if p == nil {
+	if p == nil || p.killed {
 		return
 	}
 	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGTERM) // it may have exited
@@ -64,8 +65,12 @@ func (p *process) stop() {
 	p.kill() // what the process itself left behind
 }
 
-// kill ends the group at once.
+// kill ends the group at once, and only once: its number may be another's afterwards.
 func (p *process) kill() {
+	if p.killed {
+		return
+	}
+	p.killed = true
 	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // it may have exited
 	<-p.done
 }

@@ -23,6 +23,7 @@ type Proxy struct {
 	listener net.Listener
 	conns    map[net.Conn]bool
 	cut      bool
+	closed   bool
 	running  sync.WaitGroup
 }
 
@@ -54,19 +55,27 @@ func (p *Proxy) Cut() {
 
 // Restore ends what [Proxy.Cut] began.
 func (p *Proxy) Restore() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return errors.New("lab: the proxy is closed")
+	}
 	l, err := net.Listen("tcp", p.address)
 	if err != nil {
 		return fmt.Errorf("lab: %w", err)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.listener, p.address, p.cut = l, l.Addr().String(), false
 	p.running.Go(func() { p.accept(l) })
 	return nil
 }
 
 // Close is Cut, for good.
-func (p *Proxy) Close() { p.Cut() }
+func (p *Proxy) Close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.Cut()
+}
 
 func (p *Proxy) accept(l net.Listener) {
 	for {
