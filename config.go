@@ -24,7 +24,7 @@ var setConfig = endpoint{pattern: "PUT /api/v1/plugins/{author}/{name}/config", 
 // Errors: [ErrInvalid] (no JSON object, before anything is sent; or a "***" for a secret that has no value yet),
 // [ErrNotFound] (the plugin is not running now), [ErrUnauthorized], [ErrForbidden], [ErrRuntimeAway] and [ErrServer] (the
 // config may have been stored all the same, as from 4.9.7 to 4.10.6 for a plugin that does not start again within 15
-// seconds), [ErrUnreachable], [ErrOutcomeUnknown], [*ProtocolError].
+// seconds; so it may on 4.10.7 and 4.10.8 with [ErrNotFound]), [ErrUnreachable], [ErrOutcomeUnknown], [*ProtocolError].
 //
 // API: PUT /api/v1/plugins/{author}/{name}/config, since LangBot 4.0.0; API keys since 4.6.0.
 func (s *PluginsService) SetConfig(ctx context.Context, id PluginID, config any) error {
@@ -42,7 +42,7 @@ func (s *PluginsService) SetConfig(ctx context.Context, id PluginID, config any)
 	if refused, failed := isFailure(err); failed {
 		err = s.missingOr(ctx, id, refused)
 	}
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrRuntimeAway) {
 		return err
 	}
 	return s.client.diagnosed(ctx, err)
@@ -53,7 +53,7 @@ func (s *PluginsService) missingOr(ctx context.Context, id PluginID, refused *AP
 	if r, ok, _ := s.client.releaseNow(ctx); !ok || !missingIsFailure.holds(r) {
 		return refused
 	}
-	if _, absent := s.inList(ctx, listPlugins.at().polling(), id, refused); errors.Is(absent, ErrNotFound) {
+	if _, absent := s.inList(ctx, listPlugins.at(), id, refused); absent != nil {
 		return absent
 	}
 	return refused

@@ -10,7 +10,7 @@ import (
 )
 
 // diagnosed is err with what more can be found out: that the plugin runtime is away, that the server is ruined, or that
-// it is older than this package knows. It asks without a credential, and each question once.
+// it is older than this package knows. It asks without a credential.
 func (c *Client) diagnosed(ctx context.Context, err error) error {
 	switch e := err.(type) { // not what an OutcomeUnknownError wraps
 	case *APIError:
@@ -52,7 +52,7 @@ func (c *Client) afterFailure(ctx context.Context, e *APIError) error {
 	if err != nil || !h.known || e.Code != "internal_error" {
 		return e
 	}
-	if !h.connected {
+	if !h.connected { // where the system of plugins is switched off, too
 		return e.as(ErrRuntimeAway, runtimeGone)
 	}
 	if r, ok, err := c.releaseNow(ctx); err == nil && ok && poisoned.holds(r) {
@@ -77,8 +77,8 @@ func (c *Client) tooOld(ctx context.Context) string {
 	return fmt.Sprintf("the server is LangBot %s, and this package works with %s and newer", r, oldestRelease)
 }
 
-// isFailure reports whether err is LangBot's own 500, and nothing else besides.
+// isFailure reports whether err is LangBot's own 500 to what was asked, and nothing else besides.
 func isFailure(err error) (*APIError, bool) {
 	e, ok := err.(*APIError)
-	return e, ok && e.StatusCode == http.StatusInternalServerError
+	return e, ok && e.StatusCode == http.StatusInternalServerError && e.Op != login.pattern
 }

@@ -2,6 +2,7 @@ package langbot_test
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -85,6 +86,41 @@ func TestGetKeepsWhatEndedIt(t *testing.T) {
 		_, err := client.Plugins.Get(ctx, demo)
 		require.ErrorIs(t, err, context.Canceled)
 	})
+}
+
+// TestNameNotKnownYet: that of a container is not before it is up.
+func TestNameNotKnownYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, mock := mocked(t)
+		began := time.Now()
+		late := func(body string) httpmock.Responder {
+			return func(r *http.Request) (*http.Response, error) {
+				if time.Since(began) < 20*time.Second {
+					return nil, &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "langbot", IsNotFound: true}}
+				}
+				return answered(200, body)(r)
+			}
+		}
+		mock.RegisterResponder("GET", "/healthz", late(connected))
+		mock.RegisterResponder("GET", "/api/v1/plugins", late(`{"code":0,"data":{"plugins":`+listed("1.0.0", langbot.PluginInitialized)+`}}`))
+		require.NoError(t, client.System.WaitReady(t.Context()))
+	})
+}
+
+// TestAbsentWhileTheRuntimeIsAway: an empty list of such a server does not say that a plugin is not there.
+func TestAbsentWhileTheRuntimeIsAway(t *testing.T) {
+	for _, version := range []string{"4.10.8", "4.11.2"} {
+		client, mock := mocked(t)
+		mock.RegisterResponder("GET", "/healthz", answered(200, disconnected))
+		mock.RegisterResponder("GET", "/api/v1/system/info", answered(200, `{"code":0,"data":{"version":"v`+version+`"}}`))
+		mock.RegisterResponder("GET", "/api/v1/plugins", answered(200, `{"code":0,"data":{"plugins":[]}}`))
+		mock.RegisterNoResponder(answered(500, internal))
+		_, got := client.Plugins.Get(t.Context(), demo)
+		for _, err := range []error{got, client.Plugins.SetConfig(t.Context(), demo, map[string]any{})} {
+			require.ErrorIs(t, err, langbot.ErrRuntimeAway)
+			require.NotErrorIs(t, err, langbot.ErrNotFound)
+		}
+	}
 }
 
 // TestRuinedServerOnly: only a server that fails is said to be ruined, and one plugin's absence is not that.

@@ -37,8 +37,8 @@
 // # Releases
 //
 // What differs between releases is in the comments here. It is found out by asking, and by the version only where nothing
-// else tells; a release newer than 4.11.2 is taken for that one, and one older than 4.6.0 is
-// named in the error when something fails.
+// else tells. A release newer than 4.11.2 is taken for that one. One older than 4.6.0 is named in the error when a method
+// of [PluginsService] is refused or finds no such route.
 //
 // # Errors
 //

@@ -32,7 +32,7 @@ var (
 	// ErrServer: the server failed.
 	ErrServer = errors.New("server error")
 	// ErrRuntimeAway: the server answers, but its plugin runtime is not connected, and nothing can be done with plugins.
-	// It reconnects by itself once the runtime is back: see SystemService.WaitReady. Such an error is also ErrServer, so
+	// It may reconnect by itself once the runtime is back: see SystemService.WaitReady. Such an error is also ErrServer, so
 	// ask for this one first. It is only ErrServer where the server cannot be asked: 4.10.7, and behind a proxy that does
 	// not pass on /healthz. Up to 4.10.6 what starts a task is accepted, and the task fails.
 	ErrRuntimeAway = errors.New("plugin runtime away")
@@ -133,7 +133,7 @@ func (e *ProtocolError) Unwrap() error { return e.err }
 // an API key. To log in all the same, ask the user for the code and send it as a string to POST /api/v1/user/totp/verify,
 // by [Client.Call] of a client without a credential: the data of the answer hold a "token", for [WithUserToken].
 type TOTPError struct {
-	Challenge string // what the server wants to see again, as "challenge_token" beside "user" and "code"; keep it to yourself
+	Challenge string `json:"-"` // what the server wants to see again, as "challenge_token" beside "user" and "code"; keep it to yourself
 	err       *APIError
 }
 

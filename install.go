@@ -235,7 +235,7 @@ func (s *PluginsService) releaseID(ctx context.Context, a GitHubAsset) (int64, e
 	repo := a.Owner + "/" + a.Repo
 	data, err := call[gitHubReleaseList](ctx, s.client, githubReleases.at(), map[string]string{"repo_url": "https://github.com/" + repo})
 	if err != nil {
-		return 0, fmt.Errorf("langbot: the server could not list the releases of %s: %w", repo, err)
+		return 0, fmt.Errorf("langbot: the server could not list the releases of %s: %w", repo, s.client.diagnosed(ctx, err))
 	}
 	for _, r := range data.Releases {
 		if r.Tag == a.ReleaseTag && r.ID > 0 {
@@ -282,7 +282,7 @@ func (s *PluginsService) releaseAsset(ctx context.Context, a GitHubAsset) (relea
 	repo := a.Owner + "/" + a.Repo
 	data, err := call[releaseAssetList](ctx, s.client, githubReleaseAssets.at(), map[string]any{"owner": a.Owner, "repo": a.Repo, "release_id": a.ReleaseID})
 	if err != nil {
-		return releaseAsset{}, fmt.Errorf("langbot: the server could not list the files of %s %s: %w", repo, a.ReleaseTag, err)
+		return releaseAsset{}, fmt.Errorf("langbot: the server could not list the files of %s %s: %w", repo, a.ReleaseTag, s.client.diagnosed(ctx, err))
 	}
 	var found []releaseAsset
 	for _, asset := range data.Assets {
@@ -350,7 +350,8 @@ type marketplaceBody struct {
 // version, and returns as soon as that is queued; [Operation.Wait] ends once the plugin is initialized again, and tells
 // in which version. The plugin is absent for seconds meanwhile and keeps its config. That it is not installed, or not from
 // the marketplace (Plugin.Source tells beforehand), shows only in Wait, as a *TaskError that is [ErrNotFound] in the first
-// case, if the credential is told reasons. From 4.10.7 on servers look for an MCP server or a skill of that name first, and install that instead. With an API
+// case, if the credential is told reasons. From 4.10.7 on servers look for an MCP server or a skill of that name first, and install that instead: from 4.11.0
+// on Wait ends with [ErrNoEffect] then, if the credential is told progress, and else cannot tell. With an API
 // key before 4.10.11 Wait sees only an upgrade that changes the version; after Polling.Hidden it is [ErrTasksHidden].
 //
 // Errors: those of [PluginsService.Delete].

@@ -130,6 +130,9 @@ func (o *Operation) Wait(ctx context.Context) (Outcome, error) {
 	if task.State != TaskSucceeded {
 		return Outcome{Task: task}, o.failure(ctx, task)
 	}
+	if p := task.Progress.Percent; o.state().Kind == kindUpgrade && p > 0 && p < 100 { // it stopped before a plugin came into it
+		return Outcome{Task: task}, &WaitError{Err: ErrNoEffect, Task: task, hint: "the marketplace has an MCP server or a skill of that name, which was installed instead"}
+	}
 	g := goal{client: o.client, ticket: o.state()}
 	plugin, err := g.reach(ctx, o.client.settings.polling.Settle, task)
 	return Outcome{Plugin: plugin, Task: task}, err

@@ -169,7 +169,10 @@ func (s *PluginsService) list(ctx context.Context, r route) ([]Plugin, error) {
 	if err != nil && !r.single { // a poll is one request; its wait asks at its end
 		err = s.client.diagnosed(ctx, err)
 	}
-	return plugins, err
+	if err != nil {
+		return nil, err
+	}
+	return plugins, nil
 }
 
 // Get returns one plugin. [ErrNotFound] means that it is not running now, on every release: it may not be installed, may
@@ -218,6 +221,9 @@ func (s *PluginsService) inList(ctx context.Context, r route, id PluginID, refus
 	}
 	if p, ok := find(plugins, id); ok {
 		return p, nil
+	}
+	if h, err := s.client.System.health(ctx); !r.single && err == nil && h.known && !h.connected { // then a list may be empty
+		return Plugin{}, refused.as(ErrRuntimeAway, runtimeGone)
 	}
 	absent := refused.as(ErrNotFound, "")
 	absent.Message = "plugin not found: the server failed to answer for it, and its list is without it"

@@ -67,7 +67,12 @@ func (r release) before(other release) bool {
 	return false
 }
 
-func (r release) String() string { return fmt.Sprintf("%d.%d.%d", r[0], r[1], r[2]) }
+func (r release) String() string {
+	if r == (release{}) {
+		return "of this version"
+	}
+	return fmt.Sprintf("%d.%d.%d", r[0], r[1], r[2])
+}
 
 // release asks the server for its version. One that cannot be read is not ok.
 func (c *Client) release(ctx context.Context) (r release, ok bool, err error) {

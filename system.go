@@ -4,7 +4,9 @@ package langbot
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -88,7 +90,8 @@ func (q quota) limit() int {
 // short for seconds after a start. It is 10 seconds while plugins are listed that are not initialized, or the server (from
 // 4.10.8 on) counts more installations than are; so a plugin that cannot start delays it and does not keep it from ending,
 // and one that takes longer than that to start is not waited for: see [PluginsService.WaitReady]. It asks every
-// Polling.Interval at first, at most every second, until ctx or Polling.Hidden (5 minutes by default) ends it.
+// Polling.Interval at first and then less often, once a second in the end, until ctx or Polling.Hidden (5 minutes by
+// default) ends it. A name that is not known is waited for too.
 //
 // Errors: a [*WaitError] that tells what was missing last: [ErrUnreachable], [ErrRuntimeAway], [ErrBusy], [ErrServer] (as
 // of a proxy that does not reach LangBot) or, while plugins are still starting, [ErrNoEffect]. Ask for these first: if ctx
@@ -108,13 +111,19 @@ func (s *SystemService) WaitReady(ctx context.Context) error {
 		if missing == nil || ctx.Err() == nil { // the end of ctx in the middle of asking tells nothing new
 			missing = now
 		}
-		if ctx.Err() == nil && (!passing(missing) || w.elapsed() >= w.polling.Hidden) {
-			return ended(ctx, missing, Task{}, Plugin{})
+		if ctx.Err() == nil && (!passing(missing) && !unnamed(missing) || w.elapsed() >= w.polling.Hidden) {
+			return ended(ctx, s.client.diagnosed(ctx, missing), Task{}, Plugin{})
 		}
 		if err := w.pause(ctx); err != nil {
 			return &WaitError{Err: fmt.Errorf("%w; at last: %w", err, missing)}
 		}
 	}
+}
+
+// unnamed reports whether the server's name is not known: that of a container is not before it is up.
+func unnamed(err error) bool {
+	var dns *net.DNSError
+	return errors.As(err, &dns) && dns.IsNotFound
 }
 
 // ready is what is missing, nil if nothing is.

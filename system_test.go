@@ -87,6 +87,8 @@ func TestSystemWaitReady(t *testing.T) {
 			}
 			return 200, listed("1.0.0", langbot.PluginInitialized)
 		}, health: from(0, "", connected), after: 9 * time.Second, within: 3 * time.Second},
+		"ruined": {plugins: func(time.Duration) (int, string) { return 500, internal }, health: from(0, "", connected), patience: 30 * time.Second,
+			err: []error{langbot.ErrServer}, after: 30 * time.Second},
 		"bad key":                  {plugins: func(time.Duration) (int, string) { return 401, `{"code":"invalid_authentication","msg":"no"}` }, err: []error{langbot.ErrUnauthorized}},
 		"healthz is not passed on": {plugins: starting(0, 0), health: from(0, "", page), after: 5 * time.Second, within: 2 * time.Second},
 		"web page":                 {plugins: func(time.Duration) (int, string) { return 404, page }, err: []error{errProtocol}},

@@ -831,6 +831,8 @@ func TestUpgrade(t *testing.T) {
 			}
 			return 200, listed("2.0.0", langbot.PluginInitialized)
 		}},
+		"an MCP server came instead": {end: strings.Replace(task(succeeded), `"runtime"`, `"task_context":{"metadata":{"progress_percent":15}},"runtime"`, 1),
+			plugins: always("1.0.0", langbot.PluginInitialized), err: langbot.ErrNoEffect},
 		"does not come back":   {end: task(succeeded), plugins: always("", ""), err: langbot.ErrNoEffect},
 		"not installed":        {end: failed("Plugin acme/demo is not installed in this Workspace"), plugins: always("", ""), notFound: true},
 		"up to 4.10.6":         {end: failed("ValueError: Plugin acme/demo not found"), plugins: always("", ""), notFound: true},

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -23,6 +24,11 @@ func install(ctx context.Context, version string) (string, error) {
 	root := filepath.Join(cache, "langbot-go-lab")
 	venv := filepath.Join(root, version)
 	python := filepath.Join(venv, "bin", "python")
+	unlock, err := lock(root) // servers of one release start side by side
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
 	if _, err := os.Stat(filepath.Join(venv, "installed")); err == nil {
 		return python, nil
 	}
@@ -47,6 +53,22 @@ func install(ctx context.Context, version string) (string, error) {
 	return python, os.WriteFile(filepath.Join(venv, "installed"), []byte(strings.Join(packages, "\n")), 0o644)
 }
 
+// lock keeps all others, also in other processes, from installing until it is unlocked.
+func lock(root string) (unlock func(), err error) {
+	if err := os.MkdirAll(root, 0o755); err != nil {
+		return nil, err
+	}
+	file, err := os.Create(filepath.Join(root, "lock"))
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
+		file.Close()
+		return nil, err
+	}
+	return func() { _ = file.Close() }, nil // which unlocks
+}
+
 // installer returns uv: that of the machine, or one in the cache.
 func installer(ctx context.Context, root string) (string, error) {
 	if uv, err := exec.LookPath("uv"); err == nil {
@@ -56,9 +78,6 @@ func installer(ctx context.Context, root string) (string, error) {
 	uv := filepath.Join(venv, "bin", "uv")
 	if _, err := os.Stat(uv); err == nil {
 		return uv, nil
-	}
-	if err := os.MkdirAll(root, 0o755); err != nil {
-		return "", err
 	}
 	if err := command(ctx, "python3", "-m", "venv", "--clear", venv); err != nil {
 		return "", err

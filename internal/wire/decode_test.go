@@ -59,6 +59,7 @@ func TestRecordings(t *testing.T) {
 	for _, x := range all {
 		require.Contains(t, releases, x.Release)
 		exchanges := 0
+		require.Len(t, x.Sections, len(all[0].Sections), x.Release)
 		for i, s := range x.Sections {
 			require.Equal(t, all[0].Sections[i].Name, s.Name, x.Release)
 			exchanges += len(s.Exchanges)

@@ -33,7 +33,9 @@ func TestRecord(t *testing.T) {
 	}
 	for release := range strings.SplitSeq(*real, ",") {
 		t.Run(release, func(t *testing.T) {
-			merged := merge(t, ask(t, release), ask(t, release))
+			one, secrets := ask(t, release)
+			two, more := ask(t, release)
+			merged := merge(t, one, two)
 			exchanges, differ := 0, 0
 			for _, s := range merged.Sections {
 				for _, x := range s.Exchanges {
@@ -45,14 +47,14 @@ func TestRecord(t *testing.T) {
 			}
 			t.Logf("LangBot %s: %d exchanges in %d sections, %d of them differ between two runs", release, exchanges, len(merged.Sections), differ)
 			if *record {
-				write(t, merged)
+				write(t, merged, append(secrets, more...))
 			}
 		})
 	}
 }
 
-// ask starts a release and asks it the scenario.
-func ask(t *testing.T, release string) transcript {
+// ask starts a release and asks it the scenario. The credentials that it used are returned too.
+func ask(t *testing.T, release string) (transcript, []string) {
 	space := lab.NewSpace()
 	defer space.Close()
 	space.Add("acme/mk", "0.1.0", demo("acme", "mk", "0.1.0", "pass"))
@@ -66,7 +68,7 @@ func ask(t *testing.T, release string) transcript {
 	require.Equal(t, "v"+release, version)
 	r.log.Release, r.log.Server = release, "LangBot "+version
 	scenario(r)
-	return r.log
+	return r.log, []string{r.token, r.key}
 }
 
 // started is a real server.
@@ -84,13 +86,13 @@ func (s started) Restart(settings ...string) error {
 	return s.StartHost(s.t.Context())
 }
 
-func write(t *testing.T, x transcript) {
+func write(t *testing.T, x transcript, secrets []string) {
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", " ")
 	require.NoError(t, encoder.Encode(x))
-	for _, secret := range []string{"lab-global-key", password} {
+	for _, secret := range append(secrets, "lab-global-key", password) {
 		require.NotContains(t, out.String(), secret)
 	}
 	require.NoError(t, os.WriteFile(filepath.Join("testdata", x.Release+".json"), out.Bytes(), 0o644))

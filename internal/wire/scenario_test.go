@@ -100,6 +100,7 @@ func (r *run) users() {
 	r.ask("GET", "/api/v1/user/account-info", as("none"))
 	login := r.ask("POST", auth, as("none"), asJSON(account))
 	r.token, _ = login.data("token").(string)
+	require.NotEmpty(r.t, r.token)
 	r.ask("POST", auth, as("none"), asJSON(map[string]string{"user": user, "password": "wrong"}))
 	r.ask("POST", auth, as("none"), asJSON(map[string]string{"user": "nobody@example.test", "password": "wrong"}))
 	r.ask("POST", auth, as("none"), asJSON(map[string]string{"user": user}))
@@ -118,6 +119,7 @@ func (r *run) keys() {
 	r.ask("POST", keys, as("token"), asJSON(map[string]any{"description": "without a name"}))
 	first := r.ask("POST", keys, as("token"), asJSON(map[string]any{"name": "first", "description": ""}))
 	r.key, _ = first.data("key", "key").(string)
+	require.NotEmpty(r.t, r.key)
 	r.ask("GET", keys, as("key"))
 	r.ask("GET", keys, as("token"))
 	r.ask("GET", keys+"/1", as("token"))
@@ -446,6 +448,7 @@ func (r *run) cancelled() {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
+	require.GreaterOrEqual(r.t, task, 0, "the bot has no task")
 	r.ask("PUT", bots+"/"+id, as("token"), asJSON(bot(false)))
 	time.Sleep(time.Second)
 	for _, who := range []string{"token", "key"} {
