@@ -111,6 +111,9 @@ func (x *request) notAPI(a *transport.Answer, cause error) error {
 		class:       classOfStatus(a.Status),
 		err:         x.masked(cause),
 	}
+	if strings.Contains(x.route.pattern, " /api/v1/user/") { // there it may hold a token that nobody has seen yet
+		err.Snippet, err.err = "", nil
+	}
 	if x.route.effect == once && (a.Status < 300 || a.Status == http.StatusInternalServerError || !answeredForGood(a)) {
 		return x.unknown(err)
 	}

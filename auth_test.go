@@ -72,6 +72,26 @@ func TestLoginFails(t *testing.T) {
 	}
 }
 
+// TestLoginAnswerIsPrivate: what comes back from a login may hold a token, also when it cannot be read.
+func TestLoginAnswerIsPrivate(t *testing.T) {
+	const fresh = "fresh-token-0123456789"
+	for name, responder := range map[string]httpmock.Responder{
+		"plain text":   httpmock.NewStringResponder(200, fresh).HeaderSet(http.Header{"Content-Type": {"text/plain"}}),
+		"broken JSON":  answered(200, `{"code":0,"data":{"token":"`+fresh+`"`),
+		"other status": answered(302, `{"code":0,"data":{"token":"`+fresh+`"}}`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, mock := mocked(t, langbot.WithLogin("a@b.c", "correct-horse-battery"))
+			mock.RegisterResponder("POST", "/api/v1/user/auth", responder)
+			_, err := client.Plugins.List(t.Context())
+			var page *langbot.ProtocolError
+			require.ErrorAs(t, err, &page)
+			require.Empty(t, page.Snippet)
+			noSecret(t, err, fresh)
+		})
+	}
+}
+
 // TestSecondFactor: what an account with one needs is told, and hidden from every text.
 func TestSecondFactor(t *testing.T) {
 	const challenge = "challenge-0123456789"

@@ -53,8 +53,10 @@ func (s *PluginsService) missingOr(ctx context.Context, id PluginID, refused *AP
 	if r, ok, _ := s.client.releaseNow(ctx); !ok || !missingIsFailure.holds(r) {
 		return refused
 	}
-	if _, absent := s.inList(ctx, listPlugins.at(), id, refused); absent != nil {
-		return absent
+	if _, err := s.inList(ctx, listPlugins.at(), id, refused); err != nil {
+		if judged, ok := err.(*APIError); ok { // not the end of ctx: the config may have been stored
+			return judged
+		}
 	}
 	return refused
 }

@@ -638,8 +638,10 @@ func TestSecretsInOtherWriting(t *testing.T) {
 	require.NoError(t, err)
 	for _, written := range []string{secret, string(plain), html.EscapeString(secret), url.QueryEscape(secret), url.PathEscape(secret), strconv.QuoteToASCII(secret)} {
 		client, mock := mocked(t, langbot.WithLogin("a@b.c", secret), langbot.WithRetry(langbot.RetryPolicy{Attempts: 1}))
-		mock.RegisterNoResponder(httpmock.NewStringResponder(500, "you sent "+written).HeaderSet(http.Header{"Content-Type": {"text/html"}}))
-		_, err := client.Plugins.List(t.Context())
+		answer, err := json.Marshal(map[string]any{"code": -2, "msg": "you sent " + written})
+		require.NoError(t, err)
+		mock.RegisterNoResponder(answered(500, string(answer)))
+		_, err = client.Plugins.List(t.Context())
 		require.ErrorContains(t, err, "you sent")
 		noSecret(t, err, "Tr0ub4dor")
 	}
