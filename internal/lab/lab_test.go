@@ -3,7 +3,6 @@
 package lab
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"net"
@@ -64,7 +63,7 @@ func TestGitHub(t *testing.T) {
 	g, err := NewGitHub(t.TempDir())
 	require.NoError(t, err)
 	defer g.Close()
-	release, asset := g.Add("acme/demo", "v1", "demo.lbpkg", bytes.Repeat([]byte("x"), 10))
+	release, asset := g.Add("acme/demo", "v1", "demo.lbpkg", []byte("the archive"))
 	require.NotZero(t, release)
 	require.NotZero(t, asset)
 	client := g.server.Client()
@@ -75,8 +74,8 @@ func TestGitHub(t *testing.T) {
 		"https://api.github.com/repos/acme/demo/releases":              `"tag_name":"v1"`,
 		"https://api.github.com/repos/acme/demo/releases/1001":         `"browser_download_url":"https://github.com/acme/demo/releases/download/v1/demo.lbpkg"`,
 		"https://api.github.com/repos/acme/demo/releases/7":            "Not Found",
-		"https://api.github.com/repos/acme/demo/releases/assets/2001":  "xxxxxxxxxx",
-		"https://github.com/acme/demo/releases/download/v1/demo.lbpkg": "xxxxxxxxxx",
+		"https://api.github.com/repos/acme/demo/releases/assets/2001":  "the archive",
+		"https://github.com/acme/demo/releases/download/v1/demo.lbpkg": "the archive",
 		"https://github.com/acme/demo/releases/download/v2/demo.lbpkg": "Not Found",
 	} {
 		resp, err := client.Get(url)
