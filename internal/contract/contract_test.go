@@ -23,6 +23,7 @@ import (
 
 	"github.com/langbot-go/langbot"
 	"github.com/langbot-go/langbot/internal/archives"
+	"github.com/langbot-go/langbot/internal/lab"
 	"github.com/langbot-go/langbot/lbpkg"
 )
 
@@ -150,7 +151,7 @@ func (e *env) clean() {
 }
 
 // since reports whether the target is as new as a release.
-func (e *env) since(release string) bool { return !older(e.target.version, release) }
+func (e *env) since(release string) bool { return !lab.Older(e.target.version, release) }
 
 // hidden reports whether the target hides its tasks from the case's credential.
 func (e *env) hidden() bool { return e.credential == key && !e.since(tasksByKey) }
@@ -361,7 +362,7 @@ func (c testCase) offered(version, credential string) bool {
 	if credential == key && c.keys != "" {
 		since = c.keys
 	}
-	return (since == "" || !older(version, since)) && (c.until == "" || !older(c.until, version))
+	return (since == "" || !lab.Older(version, since)) && (c.until == "" || !lab.Older(c.until, version))
 }
 
 // TestCases wants every case to be complete.
@@ -374,16 +375,4 @@ func TestCases(t *testing.T) {
 		require.Equal(t, c.since != "" || c.until != "" || c.keys != "", c.lacks != nil, "%s: where it is not offered, what then?", c.name)
 	}
 	require.NotEmpty(t, slices.Collect(maps.Keys(names)))
-}
-
-func older(a, b string) bool {
-	var x, y [3]int
-	_, _ = fmt.Sscanf(a, "%d.%d.%d", &x[0], &x[1], &x[2])
-	_, _ = fmt.Sscanf(b, "%d.%d.%d", &y[0], &y[1], &y[2])
-	for i := range x {
-		if x[i] != y[i] {
-			return x[i] < y[i]
-		}
-	}
-	return false
 }

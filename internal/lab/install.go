@@ -39,7 +39,7 @@ func install(ctx context.Context, version string) (string, error) {
 		return "", err
 	}
 	packages := []string{"langbot==" + version}
-	if !atLeast(version, 4, 10, 7) {
+	if Older(version, "4.10.7") {
 		packages = append(packages, "mcp<2") // they do not pin it, and die at import with mcp 2
 	}
 	for _, args := range [][]string{

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -46,7 +47,7 @@ func Start(ctx context.Context, version, dir string, settings ...string) (*Serve
 	}
 	s := &Server{Version: version, URL: fmt.Sprintf("http://127.0.0.1:%d", ports[0]), APIKey: "lab-global-key",
 		python: python, dir: dir, ports: ports, settings: settings}
-	if !atLeast(version, 4, 10, 3) {
+	if Older(version, "4.10.3") {
 		s.APIKey = ""
 	}
 	err = s.StartRuntime()
@@ -157,7 +158,7 @@ func (s *Server) answers(ctx context.Context) bool {
 	if err != nil {
 		return false
 	}
-	if !atLeast(s.Version, 4, 10, 8) {
+	if Older(s.Version, "4.10.8") {
 		return strings.Contains(body, `"version"`)
 	}
 	body, err = get(ctx, s.URL+"/healthz")
@@ -193,13 +194,10 @@ func freePorts(n int) ([]int, error) {
 	return ports, nil
 }
 
-func atLeast(version string, major, minor, patch int) bool {
-	var have [3]int
-	_, _ = fmt.Sscanf(version, "%d.%d.%d", &have[0], &have[1], &have[2]) // what is missing counts as 0
-	for i, want := range []int{major, minor, patch} {
-		if have[i] != want {
-			return have[i] > want
-		}
-	}
-	return true
+// Older reports whether release a is older than b.
+func Older(a, b string) bool {
+	var x, y [3]int
+	_, _ = fmt.Sscanf(a, "%d.%d.%d", &x[0], &x[1], &x[2]) // what is missing counts as 0
+	_, _ = fmt.Sscanf(b, "%d.%d.%d", &y[0], &y[1], &y[2])
+	return slices.Compare(x[:], y[:]) < 0
 }

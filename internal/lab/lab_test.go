@@ -86,3 +86,10 @@ func TestGitHub(t *testing.T) {
 		require.Contains(t, string(body), want, url)
 	}
 }
+
+func TestOlder(t *testing.T) {
+	require.True(t, Older("4.9.7", "4.10.0"))
+	require.True(t, Older("4.10.9", "4.10.11"))
+	require.False(t, Older("4.10.11", "4.10.9"))
+	require.False(t, Older("4.11.2", "4.11.2"))
+}

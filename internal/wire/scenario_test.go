@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/langbot-go/langbot/internal/archives"
+	"github.com/langbot-go/langbot/internal/lab"
 )
 
 const (
@@ -71,19 +72,7 @@ func (r *run) upload(data []byte, what string, opts ...option) answer {
 }
 
 // since reports whether the release is as new as another.
-func (r *run) since(other string) bool { return !older(r.release, other) }
-
-func older(a, b string) bool {
-	var x, y [3]int
-	_, _ = fmt.Sscanf(a, "%d.%d.%d", &x[0], &x[1], &x[2])
-	_, _ = fmt.Sscanf(b, "%d.%d.%d", &y[0], &y[1], &y[2])
-	for i := range x {
-		if x[i] != y[i] {
-			return x[i] < y[i]
-		}
-	}
-	return false
-}
+func (r *run) since(other string) bool { return !lab.Older(r.release, other) }
 
 func (r *run) users() {
 	const init, auth = "/api/v1/user/init", "/api/v1/user/auth"
