@@ -67,6 +67,7 @@ func withStatic(option, secret string, ofUser bool) Option {
 			return invalid("%s: %v", option, err)
 		}
 		s.credential = &credential{ofUser: ofUser, token: func(context.Context, *Client, string) (string, error) { return token, nil }}
+		s.credential.bearer(token)
 		return nil
 	}
 }

@@ -92,6 +92,19 @@ func TestLoginAnswerIsPrivate(t *testing.T) {
 	}
 }
 
+// TestInfoNeedsNoLogin: what a server tells anybody is asked without a credential, also where there is one.
+func TestInfoNeedsNoLogin(t *testing.T) {
+	client, mock := mocked(t, langbot.WithLogin("a@b.c", "correct-horse-battery"))
+	mock.RegisterResponder("GET", "/api/v1/system/info", func(r *http.Request) (*http.Response, error) {
+		require.Empty(t, r.Header.Get("Authorization"))
+		return answered(200, `{"code":0,"data":{"version":"v4.11.2"}}`)(r)
+	})
+	info, err := client.System.Info(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "4.11.2", info.Version)
+	require.Equal(t, 1, mock.GetTotalCallCount())
+}
+
 // TestSecondFactor: what an account with one needs is told, and hidden from every text.
 func TestSecondFactor(t *testing.T) {
 	const challenge = "challenge-0123456789"

@@ -71,7 +71,7 @@ func (s *settings) client(opts []Option) (*Client, error) {
 // anonymous is the client without its credential: for what a server tells anybody, and a login.
 func (c *Client) anonymous() *Client {
 	s := *c.settings
-	s.credential, s.workspace = nil, ""
+	s.credential, s.unsent, s.workspace = nil, s.credential, ""
 	return &Client{settings: &s, transport: c.transport}
 }
 

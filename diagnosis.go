@@ -48,8 +48,11 @@ func (c *Client) afterFailure(ctx context.Context, e *APIError) error {
 	if legacyAway(e) {
 		return e.as(ErrRuntimeAway, runtimeGone)
 	}
+	if e.Code != "internal_error" { // only newer servers tell more, and they say that
+		return e
+	}
 	h, err := c.System.health(ctx)
-	if err != nil || !h.known || e.Code != "internal_error" {
+	if err != nil || !h.known {
 		return e
 	}
 	if !h.connected { // where the system of plugins is switched off, too

@@ -2,6 +2,7 @@ package langbot_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"testing"
@@ -136,4 +137,19 @@ func TestRuinedServerOnly(t *testing.T) {
 	_, err = client.Plugins.Get(t.Context(), demo)
 	require.ErrorIs(t, err, langbot.ErrNotFound)
 	require.NotContains(t, err.Error(), "ruined")
+}
+
+// TestUnsentCredential: a server may know the credential from another request, and say it in answer to one without it.
+func TestUnsentCredential(t *testing.T) {
+	const key = "lbk_0123456789abcdefghijklmnopqrstuvwxyz"
+	synctest.Test(t, func(t *testing.T) {
+		client, mock := mocked(t, langbot.WithAPIKey(key))
+		mock.RegisterNoResponder(httpmock.NewErrorResponder(errors.New("broken: " + key)))
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		err := client.System.WaitReady(ctx)
+		require.ErrorIs(t, err, langbot.ErrUnreachable)
+		require.ErrorContains(t, err, "broken: ***")
+		noSecret(t, err, key)
+	})
 }

@@ -44,14 +44,21 @@ type request struct {
 // send gets the answer to the request, whatever it says. After a refused credential that can be renewed it is sent once
 // more: the server did not run it.
 func (x *request) send(ctx context.Context, in any) (*transport.Answer, error) {
+	if c := x.client.settings.unsent; c != nil && c.sent.Load() != nil {
+		x.secrets[1] = c.sent.Load().token
+	}
 	body, err := newBody(in)
 	if err != nil {
 		return nil, invalid("%s: the body is no JSON: %v", x.route.pattern, err)
 	}
-	if x.secrets[1], err = x.token(ctx, ""); err != nil {
+	token, err := x.token(ctx, "")
+	if err != nil {
 		return nil, err
 	}
-	answer, err := x.attempt(ctx, x.secrets[1], &body)
+	if token != "" {
+		x.secrets[1] = token
+	}
+	answer, err := x.attempt(ctx, token, &body)
 	if err != nil || answer.Status != http.StatusUnauthorized || !x.renewable() {
 		return answer, err
 	}

@@ -21,6 +21,7 @@ type settings struct {
 	server      string // base as text
 	http        *http.Client
 	credential  *credential
+	unsent      *credential // not to be sent, and not to be shown either
 	workspace   string
 	userAgent   []string // a header's value
 	logger      *slog.Logger

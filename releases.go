@@ -79,9 +79,9 @@ func (c *Client) release(ctx context.Context) (r release, ok bool, err error) {
 	return c.System.release(ctx, systemInfo.at())
 }
 
-// releaseNow is release in one request without a credential, for what is good to know but not worth waiting for.
+// releaseNow is release in one request, for what is good to know but not worth waiting for.
 func (c *Client) releaseNow(ctx context.Context) (r release, ok bool, err error) {
-	return (&SystemService{c.anonymous()}).release(ctx, systemInfo.at().polling())
+	return c.System.release(ctx, systemInfo.at().polling())
 }
 
 func (s *SystemService) release(ctx context.Context, via route) (r release, ok bool, err error) {

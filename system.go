@@ -51,7 +51,7 @@ func (s *SystemService) info(ctx context.Context, r route) (Info, error) {
 		Version envelope.Loose `json:"version"`
 		Edition envelope.Loose `json:"edition"`
 		Limits  wireLimits     `json:"limitation"`
-	}](ctx, s.client, r, nil)
+	}](ctx, s.client.anonymous(), r, nil)
 	if err != nil {
 		return Info{}, err
 	}
