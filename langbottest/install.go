@@ -1,190 +1,84 @@
 package langbottest
 
 import (
-	"archive/zip"
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"mime"
 	"mime/multipart"
-	"regexp"
 	"strings"
-
-	"github.com/langbot-go/langbot/lbpkg"
+	"time"
 )
 
-// An archive is an entry of the marketplace.
-type archive struct {
-	pkg  *lbpkg.Package
-	data []byte
-}
-
-// AddMarketplace offers a plugin on the marketplace, by its archive. The one added last is the newest. It panics if that
-// is no good package.
-func (s *Server) AddMarketplace(pkg []byte) {
-	added := mustParse("AddMarketplace", pkg)
-	s.state.mu.Lock()
-	defer s.state.mu.Unlock()
-	s.state.marketplace = append(s.state.marketplace, added)
-}
-
-func mustParse(method string, data []byte) archive {
-	pkg, err := lbpkg.Parse(data)
-	if err != nil {
-		panic("langbottest: " + method + ": " + err.Error())
-	}
-	return archive{pkg, bytes.Clone(data)}
-}
-
-// Archive returns the archive of a small plugin, for tests that need one: lbpkg.Parse makes a package of it. It panics if
-// the plugin could not be installed.
-func Archive(author, name, version string) []byte {
-	var out bytes.Buffer
-	w := zip.NewWriter(&out)
-	quote := func(s string) string { return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"` }
-	for _, file := range [][2]string{
-		{"manifest.yaml", "apiVersion: v1\nkind: Plugin\nmetadata:\n  author: " + quote(author) + "\n  name: " + quote(name) + "\n  version: " + quote(version) +
-			"\n  label: {en_US: " + quote(name) + "}\nspec:\n  config: []\n  components: {}\nexecution:\n  python: {path: main.py, attr: Small}\n"},
-		{"main.py", "from langbot_plugin.api.definition.plugin import BasePlugin\n\n\nclass Small(BasePlugin):\n    async def initialize(self):\n        pass\n"},
-	} {
-		entry, err := w.Create(file[0])
-		if err == nil {
-			_, err = entry.Write([]byte(file[1]))
-		}
-		if err != nil {
-			panic("langbottest: Archive: " + err.Error()) // a buffer takes everything
-		}
-	}
-	if err := w.Close(); err != nil {
-		panic("langbottest: Archive: " + err.Error())
-	}
-	return mustParse("Archive", out.Bytes()).data
-}
-
-// An installation is what the three routes have in common.
+// An installation is what the three routes have in common, and upgrades.
 type installation struct {
-	op, source, label, subject string
-	info                       map[string]any
-	data                       []byte
-	pkg                        *lbpkg.Package
-	refused                    string // why the task fails, when it does before the script's end
+	op, source, label string
+	subject           string // what the task calls it until the archive is read
+	data              []byte
+	sent              []byte // to the runtime beside it: up to 4.10.6 the marketplace's newest, whichever is installed
+	info              map[string]any
+	exception         string // why it fails before the archive is read
+	failsAt           phase
+	instead           string // "mcp" or "skill": what is installed instead of a plugin
+	download          map[string]any
+	extra             map[string]any // of the task's metadata
 }
 
-func (s *Server) install(c *call, in installation) answer {
+// limited answers an installation beyond the quota, before anything else is looked at.
+func (s *Server) limited(c *call) *answer {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
 	s.state.advance(c.now)
-	t := &task{
-		name:    "plugin-install-" + in.source,
-		label:   in.label,
-		script:  s.state.script(in.op, installSteps(in.source != "local")),
-		meta:    map[string]any{"plugin_name": in.subject, "install_source": in.source, "download_total": 0, "download_current": 0, "download_speed": 0},
-		refused: in.refused,
-		final:   "plugin installed",
+	most := s.state.maxExtensions
+	if most < 0 || !s.profile.has(extensionLimit) || len(s.state.rows)+len(s.state.mcps) < most {
+		return nil
 	}
-	if in.refused != "" {
-		t.script = Script{Steps: []Step{{Action: "validating plugin package", Percent: 32, For: quick}}}
-		return s.state.begin(c, t)
-	}
-	t.plugin = in.pkg.Author() + "/" + in.pkg.Name()
-	t.row = s.state.row(in.pkg.Author(), in.pkg.Name())
-	t.meta["plugin_name"] = t.plugin
-	if requirements := in.pkg.Requirements(); requirements != nil {
-		t.meta["deps_total"], t.meta["deps_list"] = len(requirements), requirements
-	}
-	info := certified(in.info, in.data)
-	t.apply = func(end End) {
-		switch end.kind {
-		case succeed:
-			s.state.put(in.pkg, in.source, info, t.end(), true)
-		case failToStart:
-			s.state.put(in.pkg, in.source, info, t.end(), false)
-		}
-	}
-	return s.state.begin(c, t)
-}
-
-func localInfo() map[string]any { return map[string]any{"administrator_force": false} }
-
-// certified adds what LangBot 4.11 keeps of every archive.
-func certified(info map[string]any, data []byte) map[string]any {
-	sum := sha256.Sum256(data)
-	digest := hex.EncodeToString(sum[:])
-	out := maps.Clone(info)
-	out["_artifact_storage"] = "tenant_binary_storage_v1"
-	out["_certification"] = map[string]any{
-		"admission_code": "CERTIFIED_PLUGIN_OSS_LEGACY_DEDICATED", "artifact_digest": digest, "normalized_digest": digest,
-		"certificate_component_model": nil, "certificate_id": nil, "certificate_runtime_profile": nil, "runtime_profile": "dedicated",
-		"verification": "absent",
-	}
-	return out
+	a := refusal(400, -1, "Maximum number of extensions ("+itoa(most)+") reached")
+	return &a
 }
 
 func (s *Server) installLocal(c *call) answer {
-	data, fileName, found := filePart(c)
-	if !found {
-		return refusal(400, -1, "file is required")
+	if refused := s.limited(c); refused != nil {
+		return *refused
 	}
-	in := installation{op: "POST /api/v1/plugins/install/local", source: "local", label: "Installing plugin from local " + fileName,
-		subject: fileName, info: localInfo(), data: data}
-	in.read(data)
-	return s.install(c, in)
+	data, name, refused := s.file(c)
+	if refused != nil {
+		return *refused
+	}
+	subject := name
+	if subject == "" {
+		subject = "local plugin"
+	}
+	return s.install(c, &installation{op: opLocal, source: "local", label: s.label("local", name), subject: subject, data: data, info: map[string]any{}})
 }
 
-// read opens the archive. What is wrong with it shows in the task, in LangBot's words.
-func (in *installation) read(data []byte) {
-	pkg, err := lbpkg.Parse(data)
-	var rule *lbpkg.Error
-	switch {
-	case err == nil:
-		in.pkg = pkg
-	case errors.As(err, &rule):
-		in.refused = verdict(rule)
-	default:
-		in.refused = err.Error()
+// label is a task's label; older releases put dots before a file, and the body of a marketplace's.
+func (s *Server) label(source, subject string) string {
+	if !s.profile.has(taskLabels) && source != "GitHub" {
+		subject = "..." + subject
 	}
+	return "Installing plugin from " + source + " " + subject
 }
 
-// verdict is what a task of LangBot 4.11.2 says of a broken rule.
-func verdict(e *lbpkg.Error) string {
-	switch e.Rule {
-	case "zip":
-		if e.Entry != "" {
-			return fmt.Sprintf("BadZipFile: Bad CRC-32 for file '%s'", e.Entry)
-		}
-		return "archive has no valid ZIP end-of-central-directory record"
-	case "kind":
-		return "ValueError: Plugin artifact manifest must have kind=Plugin"
-	case "version":
-		return "ValueError: Plugin artifact manifest identity is incomplete"
-	case "symlink":
-		return "ValueError: Plugin artifact must not contain symbolic links: " + e.Entry
-	case "file type":
-		return "ValueError: Plugin artifact contains a non-regular entry: " + e.Entry
-	case "requirements":
-		return "Plugin installation " + newUUID() + " failed [dependency_prepare_failed]: Artifact requirements.txt contains an invalid requirement"
-	case "label", "description", "spec", "execution", "apiVersion", "component folder":
-		return "Plugin failed to start after installation. Dependency installation or plugin initialization may have failed. " +
-			"Please check the plugin requirements and runtime logs."
+// file reads the form's part "file", and answers if there is none. Without a file name LangBot does not see it.
+func (s *Server) file(c *call) (data []byte, name string, refused *answer) {
+	content, refused := s.received(c)
+	if refused != nil {
+		return nil, "", refused
 	}
-	return "Plugin package manifest identity is missing"
-}
-
-// filePart reads the form's part "file". Without a file name LangBot does not see it.
-func filePart(c *call) (data []byte, name string, found bool) {
+	missing := refusal(400, -1, "file is required")
 	media, params, err := mime.ParseMediaType(c.Header.Get("Content-Type"))
 	if err != nil || media != "multipart/form-data" {
-		return nil, "", false
+		return nil, "", &missing
 	}
-	form := multipart.NewReader(bytes.NewReader(c.body), params["boundary"])
+	form := multipart.NewReader(bytes.NewReader(content), params["boundary"])
 	for {
 		part, err := form.NextRawPart()
 		if err != nil {
-			return nil, "", false
+			return nil, "", &missing
 		}
 		_, disposition, err := mime.ParseMediaType(part.Header.Get("Content-Disposition"))
 		name, hasName := disposition["filename"]
@@ -192,46 +86,146 @@ func filePart(c *call) (data []byte, name string, found bool) {
 			continue
 		}
 		data, err := io.ReadAll(part)
-		return data, name, err == nil
+		if err != nil {
+			return nil, "", &missing
+		}
+		return data, name, nil
 	}
 }
 
-func (s *Server) installMarketplace(c *call) answer {
-	body, valid := c.json()
-	if !valid || body == nil {
-		return internalError()
-	}
-	author, _ := body["plugin_author"].(string)
-	name, _ := body["plugin_name"].(string)
-	in := installation{op: "POST /api/v1/plugins/install/marketplace", source: "marketplace",
-		label: "Installing plugin from marketplace " + author + "/" + name, subject: author + "/" + name, info: body}
-	found, why := s.state.inMarketplace(author, name, body["plugin_version"])
-	if in.refused = why; why == "" {
-		in.pkg, in.data = found.pkg, found.data
-		body["plugin_version"] = found.pkg.Version()
-	}
-	return s.install(c, in)
+// install starts the task of an installation.
+func (s *Server) install(c *call, in *installation) answer {
+	s.state.mu.Lock()
+	defer s.state.mu.Unlock()
+	s.state.advance(c.now)
+	t := &task{op: in.op, name: "plugin-install-" + in.source, label: in.label, script: s.state.script(in.op, s.profile.steps(in.op))}
+	s.state.work(t, in, c.now)
+	return s.state.begin(c, t)
 }
 
-var versionText = regexp.MustCompile(`^[A-Za-z0-9._+-]+$`)
-
-func (st *state) inMarketplace(author, name string, version any) (found archive, why string) {
-	text, isText := version.(string)
-	if version != nil && (!isText || text != "" && !versionText.MatchString(text)) {
-		return found, "Invalid plugin version"
+// work says what the task of an installation does: it reads the archive, and puts the plugin in its place.
+func (st *state) work(t *task, in *installation, now time.Time) {
+	t.exception, t.failsAt = in.exception, in.failsAt
+	var a archive
+	var v verdict
+	if t.exception == "" && in.instead == "" {
+		a, v = st.profile.judge(in.data)
+		t.exception, t.failsAt = v.exception, v.at
 	}
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	for _, a := range st.marketplace {
-		if a.pkg.Author() == author && a.pkg.Name() == name && (text == "" || a.pkg.Version() == text) {
-			found = a
+	if !st.connected(now) {
+		t.exception, t.failsAt = closedDuringSend, begins
+	}
+	if v.dead || t.script.End.kind == failToStart {
+		t.script = t.script.until(mounts)
+	}
+	if a.pkg != nil && a.pkg.Author() != "" && a.pkg.Name() != "" && !v.unread {
+		t.plugin, t.row = a.id(), st.row(a.id())
+	}
+	t.raced = st.works(t.plugin) > 0
+	if again := t.row != nil && !t.row.dead && t.row.pkg.Version() == a.pkg.Version(); again && t.exception == "" && !st.profile.has(sameVersion) {
+		t.exception = st.profile.inRuntime("ValueError: Plugin " + a.id() + ":" + a.pkg.Version() + " already exists")
+		t.failsAt = validates
+	}
+	if v.closed {
+		a = archive{}
+	}
+	t.meta = func(reached phase) map[string]any { return st.installMeta(t, in, a, reached) }
+	t.apply = func(end End, now time.Time) string {
+		if in.instead != "" && (end.kind == succeed || end.kind == vanish) {
+			st.mcps = append(st.mcps, in.subject)
+			return ""
+		}
+		return st.installed(t, in, a, v, end, now)
+	}
+}
+
+// installed puts the plugin in its place, in the state that the script and the archive want.
+func (st *state) installed(t *task, in *installation, a archive, v verdict, end End, now time.Time) string {
+	effect := end.kind == succeed || end.kind == vanish || end.kind == failToStart || v.kept
+	if !effect || t.plugin == "" {
+		return ""
+	}
+	r := st.put(a, in.source, st.installInfo(in.info, a, in.source), now)
+	if st.profile.has(fileKeys) && in.sent != nil {
+		r.info["plugin_file_key"] = fmt.Sprintf("%.8x-%s.lbpkg", sha256.Sum256(in.sent), strings.ReplaceAll(newUUID(), "-", ""))
+	}
+	r.dead = v.dead || v.refused || end.kind == failToStart || st.profile.has(racesBreak) && (t.raced || st.works(t.plugin) > 0)
+	r.refused = v.refused
+	st.poisoned = st.poisoned || r.refused && st.profile.has(poisonAtOnce)
+	waits := st.profile.has(installWaits) && (in.op != opUpgrade || st.profile.has(upgradeWaits))
+	switch {
+	case v.refused || !r.dead && waits:
+	case !r.dead:
+		r.ready = now.Add(listedLate)
+	case waits:
+		return "Plugin " + t.plugin + " failed to start after installation. Dependency installation or plugin initialization may have failed. " +
+			"Please check the plugin requirements and runtime logs."
+	default:
+		t.script.End = Succeed
+	}
+	return ""
+}
+
+// installMeta are the metadata of the task of an installation, at a phase.
+func (st *state) installMeta(t *task, in *installation, a archive, reached phase) map[string]any {
+	p := st.profile
+	if in.op == opUpgrade && !p.has(upgradeWaits) {
+		return map[string]any{}
+	}
+	meta := map[string]any{"plugin_name": in.subject, "install_source": in.source}
+	if in.op == opUpgrade && p.has(taskSilence) {
+		meta = map[string]any{}
+	}
+	maps.Copy(meta, in.extra)
+	if p.has(taskProgress) && reached >= begins && t.op != opUpgrade || p.has(taskProgress) && reached >= downloads {
+		maps.Copy(meta, map[string]any{"download_total": 0, "download_current": 0, "download_speed": 0})
+	}
+	if reached >= validates || t.applied && t.script.End.kind != fail {
+		maps.Copy(meta, in.download)
+	}
+	early := in.op == opLocal && !p.has(taskProgress) // it is read before the task begins
+	if a.pkg == nil || reached < validates && !t.applied && !early {
+		return meta
+	}
+	if t.plugin != "" {
+		meta["plugin_name"] = t.plugin
+	}
+	maps.Copy(meta, p.dependencies(a.pkg.Requirements(), reached >= depends))
+	return meta
+}
+
+// dependencies are what the metadata tell of a requirements.txt, before and when it is installed; nil is none.
+func (p profile) dependencies(requirements []string, begun bool) map[string]any {
+	if requirements == nil {
+		return nil
+	}
+	meta := map[string]any{"deps_total": len(requirements), "deps_list": requirements}
+	if begun && p.has(taskDeps) {
+		maps.Copy(meta, map[string]any{"deps_installed": len(requirements), "deps_remaining": 0, "current_dep": "", "deps_downloaded_size": 0, "deps_speed": float(0)})
+	}
+	if begun && p.has(taskFailedDeps) {
+		maps.Copy(meta, map[string]any{"deps_failed": 0, "failed_deps": []any{}})
+	}
+	return meta
+}
+
+// installInfo is what the release keeps of where a plugin came from.
+func (st *state) installInfo(info map[string]any, a archive, source string) map[string]any {
+	info = maps.Clone(info)
+	sum := sha256.Sum256(a.data)
+	digest := hex.EncodeToString(sum[:])
+	if st.profile.has(storageInfo) {
+		info["_artifact_storage"] = "tenant_binary_storage_v1"
+	}
+	if st.profile.has(certification) {
+		info["_certification"] = map[string]any{
+			"admission_code": "CERTIFIED_PLUGIN_OSS_LEGACY_DEDICATED", "artifact_digest": digest, "normalized_digest": digest,
+			"certificate_component_model": nil, "certificate_id": nil, "certificate_runtime_profile": nil, "runtime_profile": "dedicated",
+			"verification": "absent",
+		}
+		if source == "local" {
+			info["administrator_force"] = false
 		}
 	}
-	switch {
-	case found.pkg != nil:
-		return found, ""
-	case text != "":
-		return found, "The requested plugin version is not available"
-	}
-	return found, "Client error '404 Not Found' for url 'https://space.test/api/v1/marketplace/plugins/" + author + "/" + name + "/versions'"
+	return info
 }

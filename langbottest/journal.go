@@ -1,7 +1,10 @@
 package langbottest
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"mime"
 	"strings"
 	"sync"
 	"time"
@@ -9,33 +12,85 @@ import (
 
 // A Call is a request that the server got.
 type Call struct {
+	Seq    int    // its number, from 1 on; the journal keeps the last 10,000 only
 	Op     string // the route's pattern; empty if no route fits
 	Method string
 	Path   string // as the client wrote it, without its query
 	Query  string
-	Status int // of the answer
+	By     string // "key", "user", or empty
+	Status int    // of the answer; 0: none was given, as by a fault
 	Time   time.Time
-	Bytes  int // of the body
+	Bytes  int    // of the body, as far as it was read
+	Digest string // SHA-256 of the body, in hexadecimal; empty without one
+	Body   string // its beginning, if it is JSON, with secrets as ***
 }
 
-const journalSize = 10_000 // more would only be kept, not looked at
+// The bounds of the journal.
+const (
+	journalSize  = 10_000
+	journalBytes = 4 << 20 // of bodies
+	bodyBytes    = 512
+)
 
 type journal struct {
 	mu        sync.Mutex
 	calls     []Call
+	bytes     int
+	count     int
+	dropped   map[string]int // by operation
 	unmatched []string
+	observe   func(Call)
 }
 
-func (j *journal) add(op string, c *call, status int) {
+func (j *journal) add(c *call, status int) {
+	entry := Call{Op: c.op(), Method: c.Method, Path: c.URL.EscapedPath(), Query: c.URL.RawQuery, Status: status, Time: c.now, Bytes: len(c.body.data),
+		Body: excerpt(c)}
+	if c.who.isKey() {
+		entry.By = "key"
+	} else if c.who.user != "" {
+		entry.By = "user"
+	}
+	if len(c.body.data) > 0 {
+		sum := sha256.Sum256(c.body.data)
+		entry.Digest = hex.EncodeToString(sum[:])
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if len(j.calls) == journalSize {
+	j.count++
+	entry.Seq = j.count
+	j.keep(entry)
+	if c.route == nil && c.Method != "OPTIONS" && len(j.unmatched) < 100 {
+		j.unmatched = append(j.unmatched, fmt.Sprintf("%s %s: no such route; the closest is %q", c.Method, entry.Path, closest(c.Method, c.URL.Path)))
+	}
+	if j.observe != nil {
+		j.observe(entry)
+	}
+}
+
+func (j *journal) keep(entry Call) {
+	j.calls = append(j.calls, entry)
+	j.bytes += len(entry.Body)
+	for len(j.calls) > journalSize || j.bytes > journalBytes {
+		j.dropped[j.calls[0].Op]++
+		j.bytes -= len(j.calls[0].Body)
 		j.calls = j.calls[1:]
 	}
-	j.calls = append(j.calls, Call{Op: op, Method: c.Method, Path: c.URL.EscapedPath(), Query: c.URL.RawQuery, Status: status, Time: c.now, Bytes: len(c.body)})
-	if op == "" && len(j.unmatched) < 100 {
-		j.unmatched = append(j.unmatched, fmt.Sprintf("%s %s: no such route; the closest is %q", c.Method, c.URL.EscapedPath(), closest(c.Method, c.URL.Path)))
+}
+
+// excerpt is the beginning of a JSON body, without its secrets.
+func excerpt(c *call) string {
+	if media, _, _ := mime.ParseMediaType(c.Header.Get("Content-Type")); media != "application/json" {
+		return ""
 	}
+	value, valid := decodeJSON(c.body.data)
+	if !valid {
+		return ""
+	}
+	text := strings.TrimSuffix(string(encode(redact(value))), "\n")
+	if len(text) > bodyBytes {
+		text = text[:bodyBytes] + "…"
+	}
+	return text
 }
 
 func (j *journal) unmatchedRequests() []string {
@@ -45,32 +100,44 @@ func (j *journal) unmatchedRequests() []string {
 }
 
 // Calls returns the requests of a route, by its pattern or [AnyInstall]; of all routes if op is empty. A request is among
-// them once it is answered, and before its client sees the answer. The last 10,000 are kept. It panics if there is no such
-// route, lest a misspelt one passes for one that was never asked.
+// them once it is answered, and before its client sees the answer. If the journal has dropped some of them the test fails,
+// and so it does if there is no such route, lest a misspelt one passes for one that was never asked.
 func (s *Server) Calls(op string) []Call {
-	mustBeRoute("Calls", op)
-	s.journal.mu.Lock()
-	defer s.journal.mu.Unlock()
-	var calls []Call
-	for _, c := range s.journal.calls {
-		if op == "" || c.Op == op || op == AnyInstall && strings.HasPrefix(c.Op, AnyInstall) {
-			calls = append(calls, c)
-		}
+	if op != "" && !isOperation(op) {
+		verb, path, _ := strings.Cut(op, " ")
+		s.complain(fmt.Sprintf("Calls: no route %q; the closest is %q", op, closest(verb, path)))
+	}
+	calls, dropped := s.journal.of(op)
+	if dropped > 0 {
+		s.complain(fmt.Sprintf("Calls(%q): the first %d of them are not kept any more", op, dropped))
 	}
 	return calls
 }
 
-func mustBeRoute(method, op string) {
-	if op == "" && method == "Calls" || op == AnyInstall {
-		return
-	}
-	for _, r := range routes {
-		if r.pattern == op {
-			return
+func (j *journal) of(op string) (calls []Call, dropped int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, c := range j.calls {
+		if fits(op, c.Op) {
+			calls = append(calls, c)
 		}
 	}
-	verb, path, _ := strings.Cut(op, " ")
-	panic(fmt.Sprintf("langbottest: %s: no route %q; the closest is %q", method, op, closest(verb, path)))
+	for of, n := range j.dropped {
+		if fits(op, of) {
+			dropped += n
+		}
+	}
+	return calls, dropped
+}
+
+// isOperation reports whether op is the pattern of a route, or of the installations.
+func isOperation(op string) bool {
+	for _, r := range routes {
+		if r.pattern == op {
+			return true
+		}
+	}
+	return op == AnyInstall
 }
 
 // closest is the route that a request without one was probably meant for.

@@ -145,7 +145,10 @@ func TestLocalInstallsAsRecorded(t *testing.T) {
 			}
 		}
 	}
-	require.Empty(t, srv.Plugins())
+	for _, p := range srv.Plugins() {
+		require.False(t, p.Running, "%s: what the runtime refuses is kept, and does not run", p.ID)
+	}
+	require.Len(t, srv.Plugins(), 3)
 	task := wait(t, srv, upload(t, srv, srv.APIKey, "file", "demo.lbpkg", good))
 	require.Equal(t, []string{"created_at", "id", "kind", "label", "name", "placement_generation", "runtime", "scopes", "task_context", "task_type", "workspace_uuid"}, keys(task))
 	require.Equal(t, map[string]any{"done": true, "exception": nil, "exception_traceback": nil, "result": nil, "state": "FINISHED"}, task["runtime"])

@@ -4,237 +4,286 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"mime"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
-	"unicode/utf16"
 )
 
-// A route is one entry of the API. Its pattern names the operation everywhere: in scripts, in the journal, in the client.
+// A route is one entry of the API. Its pattern names the operation everywhere: in scripts, in faults, in the journal.
 type route struct {
 	pattern    string
+	since      *difference // which brought it; nil: all releases have it
 	auth       auth
 	permission string
 	handle     func(*Server, *call) answer
 }
 
+const pluginsPath = "/api/v1/plugins"
+
 // routes is the map of the server.
 var routes = []route{
-	{"GET /api/v1/plugins", userOrKey, resourceView, (*Server).listPlugins},
-	{"GET /api/v1/plugins/{author}/{name}", userOrKey, resourceView, (*Server).getPlugin},
-	{"DELETE /api/v1/plugins/{author}/{name}", userOrKey, resourceManage, (*Server).deletePlugin},
-	{"POST /api/v1/plugins/install/local", userOrKey, resourceManage, (*Server).installLocal},
-	{"POST /api/v1/plugins/install/github", userOrKey, resourceManage, (*Server).installGitHub},
-	{"POST /api/v1/plugins/install/marketplace", userOrKey, resourceManage, (*Server).installMarketplace},
-	{"POST /api/v1/plugins/github/releases", userOrKey, resourceView, (*Server).gitHubReleases},
-	{"POST /api/v1/plugins/github/release-assets", userOrKey, resourceView, (*Server).gitHubReleaseAssets},
-	{"GET /api/v1/system/tasks", userOrKey, resourceView, (*Server).listTasks},
-	{"GET /api/v1/system/tasks/{id}", userOrKey, resourceView, (*Server).getTask},
-	{"GET /api/v1/system/info", nobody, "", (*Server).systemInfo},
-	{"GET /healthz", nobody, "", (*Server).healthz},
-	{"POST /api/v1/user/auth", nobody, "", (*Server).userAuth},
-	{"POST /api/v1/apikeys", userOnly, "api_key.manage", (*Server).createKey},
+	{"GET /api/v1/plugins", nil, userOrKey, resourceView, (*Server).listPlugins},
+	{"GET /api/v1/plugins/{author}/{name}", nil, userOrKey, resourceView, (*Server).getPlugin},
+	{"DELETE /api/v1/plugins/{author}/{name}", nil, userOrKey, resourceManage, (*Server).deletePlugin},
+	{"POST /api/v1/plugins/{author}/{name}/upgrade", nil, userOrKey, resourceManage, (*Server).upgradePlugin},
+	{"GET /api/v1/plugins/{author}/{name}/config", nil, userOrKey, resourceView, (*Server).getConfig},
+	{"PUT /api/v1/plugins/{author}/{name}/config", nil, userOrKey, resourceManage, (*Server).putConfig},
+	{"GET /api/v1/plugins/{author}/{name}/readme", nil, userOrKey, resourceView, (*Server).getReadme},
+	{"GET /api/v1/plugins/{author}/{name}/icon", nil, nobody, "", (*Server).getIcon},
+	{"GET /api/v1/plugins/{author}/{name}/authenticated-icon", routeAuthenticated, userOrKey, resourceView, (*Server).getAuthenticatedIcon},
+	{"GET /api/v1/plugins/{author}/{name}/assets/{path...}", nil, nobody, "", (*Server).getAsset},
+	{"GET /api/v1/plugins/{author}/{name}/authenticated-assets/{path...}", routeAuthenticated, userOrKey, resourceView, (*Server).getAsset},
+	{"GET /api/v1/plugins/{author}/{name}/logs", routeLogs, userOrKey, auditView, (*Server).getLogs},
+	{"POST /api/v1/plugins/{author}/{name}/page-api", routePages, userOrKey, resourceManage, (*Server).pageAPI},
+	{"GET /api/v1/plugins/_sdk/page-sdk.js", routePages, nobody, "", (*Server).pageScript},
+	{"GET /api/v1/plugins/debug-info", nil, userOrKey, resourceManage, (*Server).debugInfo},
+	{"POST /api/v1/plugins/config-files", nil, userOrLateKey, resourceManage, (*Server).addConfigFile},
+	{"DELETE /api/v1/plugins/config-files/{path...}", nil, userOrLateKey, resourceManage, (*Server).deleteConfigFile},
+	{"POST /api/v1/plugins/install/local", nil, userOrKey, resourceManage, (*Server).installLocal},
+	{"POST /api/v1/plugins/install/local/preview", routePreview, userOrKey, resourceManage, (*Server).preview},
+	{"POST /api/v1/plugins/install/github", nil, userOrKey, resourceManage, (*Server).installGitHub},
+	{"POST /api/v1/plugins/install/marketplace", nil, userOrKey, resourceManage, (*Server).installMarketplace},
+	{"POST /api/v1/plugins/github/releases", nil, userOrKey, resourceView, (*Server).gitHubReleases},
+	{"POST /api/v1/plugins/github/release-assets", nil, userOrKey, resourceView, (*Server).gitHubReleaseAssets},
+	{"GET /api/v1/extensions", routeExtensions, userOrKey, resourceView, (*Server).listExtensions},
+	{"GET /api/v1/system/tasks", nil, tasksReader, resourceView, (*Server).listTasks},
+	{"GET /api/v1/system/tasks/{id}", nil, tasksReader, resourceView, (*Server).getTask},
+	{"GET /api/v1/system/info", nil, nobody, "", (*Server).systemInfo},
+	{"GET /api/v1/system/context", routeContext, keyOnly, "", (*Server).systemContext},
+	{"GET /api/v1/system/capabilities", routeContext, keyOnly, "", (*Server).capabilities},
+	{"GET /api/v1/system/status/plugin-system", nil, userOnly, resourceView, (*Server).pluginSystem},
+	{"GET /healthz", nil, nobody, "", (*Server).healthz},
+	{"GET /api/v1/user/init", nil, nobody, "", (*Server).userInitialized},
+	{"POST /api/v1/user/init", nil, nobody, "", (*Server).initUser},
+	{"POST /api/v1/user/auth", nil, nobody, "", (*Server).userAuth},
+	{"GET /api/v1/user/check-token", nil, accountOnly, "", (*Server).checkToken},
+	{"GET /api/v1/user/info", routeAccount, accountOnly, "", (*Server).userInfo},
+	{"GET /api/v1/user/account-info", routeAccount, nobody, "", (*Server).accountInfo},
+	{"GET /api/v1/apikeys", nil, userOnly, manageKeys, (*Server).listKeys},
+	{"POST /api/v1/apikeys", nil, userOnly, manageKeys, (*Server).createKey},
+	{"GET /api/v1/apikeys/{id}", nil, userOnly, manageKeys, (*Server).getKey},
+	{"DELETE /api/v1/apikeys/{id}", nil, userOnly, manageKeys, (*Server).deleteKey},
+	{"POST /api/v1/platform/bots", nil, userOrKey, resourceManage, (*Server).addBot},
+	{"PUT /api/v1/platform/bots/{id}", nil, userOrKey, resourceManage, (*Server).setBot},
+	{"DELETE /api/v1/platform/bots/{id}", nil, userOrKey, resourceManage, (*Server).deleteBot},
 }
 
 // A call is a request on its way through the server.
 type call struct {
 	*http.Request
+	route  *route
 	values map[string]string // of the pattern's {…}
-	body   []byte
 	who    identity
 	now    time.Time
+	body   body
 }
 
 // value returns a value of the path.
 func (c *call) value(name string) string { return c.values[name] }
 
-// json reads the body as LangBot does: without the right content type, or empty, it is nothing.
-func (c *call) json() (body map[string]any, ok bool) {
-	if !strings.HasPrefix(c.Header.Get("Content-Type"), "application/json") || len(c.body) == 0 {
-		return nil, true
+// id is the plugin that the path names.
+func (c *call) id() string { return c.values["author"] + "/" + c.values["name"] }
+
+func (s *Server) handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		matched, values, methods := s.match(r.Method, r.URL.Path)
+		c := &call{Request: r, route: matched, values: values, now: s.state.now()}
+		c.body.from = r.Body
+		if r.Header.Get("Expect") != "" {
+			_, _ = r.Body.Read(nil) // LangBot says 100 to everybody, and at once
+		}
+		s.deliver(w, c, methods, s.faults.choose(c.op()))
+	})
+}
+
+// deliver runs a request, and what a fault makes of it.
+func (s *Server) deliver(w http.ResponseWriter, c *call, methods []string, fault Effect) {
+	if fault.wait != nil && !fault.wait(c.Request) {
+		s.journal.add(c, 0)
+		return
 	}
-	decoder := json.NewDecoder(bytes.NewReader(c.body))
-	decoder.UseNumber()
-	err := decoder.Decode(&body)
-	return body, err == nil
+	var a answer
+	switch {
+	case fault.instead != nil:
+		a = *fault.instead
+	case !fault.skip:
+		a = s.serve(c, methods)
+	}
+	if fault.deliver == nil {
+		s.journal.add(c, a.status)
+		a.write(w, c)
+		return
+	}
+	s.journal.add(c, map[bool]int{true: a.status}[fault.told])
+	fault.deliver(w, c.Request, a)
 }
 
-// An answer is what goes back.
-type answer struct {
-	status int
-	body   any    // the envelope
-	html   string // instead of it
-	allow  string
+// op is the operation of a call; empty if no route fits.
+func (c *call) op() string {
+	if c.route == nil {
+		return ""
+	}
+	return c.route.pattern
 }
 
-func ok(data any) answer {
-	return answer{status: 200, body: map[string]any{"code": 0, "msg": "ok", "data": data}}
+// serve runs a request: route, credential, permission, plugin runtime, handler, in LangBot's order.
+func (s *Server) serve(c *call, methods []string) answer {
+	switch {
+	case c.Method == http.MethodOptions:
+		return preflight(c.Request, methods)
+	case c.route == nil:
+		return s.unknown(c.Request, methods)
+	case c.Method == http.MethodHead && len(methods) > 1 && !s.profile.has(headOfPlugin):
+		return page(500, page500)
+	}
+	who, refused := s.authenticate(c)
+	if refused != nil {
+		return *refused
+	}
+	c.who = who
+	if s.fenced(c) {
+		return s.failure(c, "")
+	}
+	return c.route.handle(s, c)
 }
 
-func refusal(status int, code any, message string) answer {
-	return answer{status: status, body: map[string]any{"code": code, "msg": message}}
+// fenced reports whether the plugin runtime is away from a route that newer releases do not serve without it.
+func (s *Server) fenced(c *call) bool {
+	path := c.route.pattern
+	wanted := strings.Contains(path, " "+pluginsPath) || strings.HasSuffix(path, "/extensions") || strings.HasSuffix(path, "/plugin-system")
+	if !wanted || !s.profile.has(fence) || strings.Contains(path, "/_sdk/") {
+		return false
+	}
+	s.state.mu.Lock()
+	defer s.state.mu.Unlock()
+	s.state.advance(c.now)
+	return !s.state.connected(c.now) || s.state.poisoned
 }
 
-func internalError() answer {
-	id := newUUID()
-	return answer{status: 500, body: map[string]any{"code": "internal_error", "msg": "Internal server error", "request_id": id}}
+// match finds the route of a request, and the methods that its path takes otherwise.
+func (s *Server) match(method, path string) (found *route, values map[string]string, methods []string) {
+	if strings.HasPrefix(path, "//") {
+		path = path[1:]
+	}
+	for i := range routes {
+		if !s.profile.has(routes[i].since) {
+			continue
+		}
+		m, pattern, _ := strings.Cut(routes[i].pattern, " ")
+		v, fits := matchPath(pattern, path, s.profile.has(deepAssets) || !strings.Contains(pattern, "assets"))
+		if !fits {
+			continue
+		}
+		methods = append(methods, m)
+		if m != method && (method != http.MethodHead || m != http.MethodGet) {
+			continue
+		}
+		if found == nil || len(v) < len(values) { // a fixed path before one with values
+			found, values = &routes[i], v
+		}
+	}
+	return found, values, methods
+}
+
+func matchPath(pattern, path string, deep bool) (map[string]string, bool) {
+	want, got := strings.Split(pattern, "/"), strings.Split(path, "/")
+	values := map[string]string{}
+	for i, segment := range want {
+		if i >= len(got) {
+			return nil, false
+		}
+		name, isValue := strings.CutPrefix(segment, "{")
+		name = strings.TrimSuffix(name, "}")
+		switch {
+		case strings.HasSuffix(name, "..."):
+			values[strings.TrimSuffix(name, "...")] = strings.Join(got[i:], "/")
+			return values, got[i] != "" && (deep || i == len(got)-1)
+		case isValue && got[i] != "":
+			values[name] = got[i]
+		case segment != got[i]:
+			return nil, false
+		}
+	}
+	return values, len(want) == len(got)
 }
 
 // maxBody is the most that LangBot reads of a request: 10 MiB, the multipart frame included.
 const maxBody = 10 << 20
 
-func (s *Server) handler() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := &call{Request: r, now: time.Now()}
-		matched, values, allow := match(r.Method, r.URL.Path)
-		c.values = values
-		a := s.serve(c, matched, allow)
-		pattern := ""
-		if matched != nil {
-			pattern = matched.pattern
-		}
-		s.journal.add(pattern, c, a.status)
-		write(w, r, a)
-	})
+// A body is that of a request, read when a handler wants it.
+type body struct {
+	from     io.Reader
+	data     []byte
+	read     bool
+	ended    bool // there is no more
+	tooLarge bool
 }
 
-// serve runs a request: route, credential, permission, size, handler, in LangBot's order.
-func (s *Server) serve(c *call, matched *route, allow []string) answer {
-	if matched == nil {
-		return unknown(c.Request, allow)
+// load reads the body, once.
+func (b *body) load() {
+	if b.read {
+		return
 	}
-	who, refused := s.authenticate(c, matched)
+	b.read = true
+	data, err := io.ReadAll(io.LimitReader(b.from, maxBody+1))
+	b.data, b.tooLarge = data, len(data) > maxBody
+	b.ended = err == nil && !b.tooLarge
+}
+
+// received reads the body, or answers for it: one that is too large or breaks off.
+func (s *Server) received(c *call) (data []byte, refused *answer) {
+	c.body.load()
+	if !c.body.tooLarge {
+		return c.body.data, nil
+	}
+	a := s.failure(c, "413 Request Entity Too Large: The data value transmitted exceeds the capacity limit.")
+	if s.profile.has(drainedUploads) {
+		_, _ = io.Copy(io.Discard, c.body.from)
+		c.body.ended = true
+	}
+	return nil, &a
+}
+
+const badRequest = "400 Bad Request: The browser (or proxy) sent a request that this server could not understand."
+
+// json reads the body as LangBot does: without the right content type it is nothing. What is no JSON is answered for.
+func (s *Server) json(c *call) (value any, refused *answer) {
+	data, refused := s.received(c)
 	if refused != nil {
-		return *refused
+		return nil, refused
 	}
-	c.who = who
-	body, err := io.ReadAll(io.LimitReader(c.Body, maxBody+1))
-	if err != nil {
-		return refusal(400, -1, "bad request")
+	if media, _, _ := mime.ParseMediaType(c.Header.Get("Content-Type")); media != "application/json" {
+		return nil, nil
 	}
-	if len(body) > maxBody {
-		_, _ = io.Copy(io.Discard, c.Body) // LangBot reads to the end before it refuses
-		return internalError()
+	value, valid := decodeJSON(data)
+	if !valid {
+		a := s.failure(c, badRequest)
+		return nil, &a
 	}
-	c.body = body
-	return matched.handle(s, c)
+	return value, nil
 }
 
-// match finds the route of a request. Without one, allow holds the methods that the path knows.
-func match(method, path string) (found *route, values map[string]string, allow []string) {
-	for i := range routes {
-		m, pattern, _ := strings.Cut(routes[i].pattern, " ")
-		v, fits := matchPath(pattern, path)
-		if !fits {
-			continue
-		}
-		allow = append(allow, m)
-		if m == method || method == "HEAD" && m == "GET" {
-			if found == nil || len(v) < len(values) { // a fixed path before one with values
-				found, values = &routes[i], v
-			}
-		}
-	}
-	return found, values, allow
-}
-
-func matchPath(pattern, path string) (map[string]string, bool) {
-	want, got := strings.Split(pattern, "/"), strings.Split(path, "/")
-	if len(want) != len(got) {
+func decodeJSON(data []byte) (value any, valid bool) {
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber()
+	if decoder.Decode(&value) != nil {
 		return nil, false
 	}
-	values := map[string]string{}
-	for i, segment := range want {
-		if name, ok := strings.CutPrefix(segment, "{"); ok && got[i] != "" {
-			values[strings.TrimSuffix(name, "}")] = got[i]
-		} else if segment != got[i] {
-			return nil, false
-		}
-	}
-	return values, true
+	_, err := decoder.Token()
+	return value, err == io.EOF
 }
 
-const (
-	page404 = "<!doctype html>\n<html lang=en>\n<title>404 Not Found</title>\n<h1>Not Found</h1>\n<p>The requested URL was not found on the server. If you entered the URL manually please check your spelling and try again.</p>\n"
-	page405 = "<!doctype html>\n<html lang=en>\n<title>405 Method Not Allowed</title>\n<h1>Method Not Allowed</h1>\n<p>The method is not allowed for the requested URL.</p>\n"
-	pageApp = "<!doctype html>\n<html lang=\"en\"><head><title>LangBot</title></head><body><div id=\"root\"></div></body></html>\n"
-)
-
-// unknown answers what no route fits, as LangBot's web server does: its user interface takes every other GET.
-func unknown(r *http.Request, allow []string) answer {
-	read := r.Method == "GET" || r.Method == "HEAD"
-	switch {
-	case len(allow) > 0:
-		if slices.Contains(allow, "GET") {
-			allow = append(allow, "HEAD")
-		}
-		allow = append(allow, "OPTIONS")
-		slices.Sort(allow)
-		return answer{status: 405, html: page405, allow: strings.Join(slices.Compact(allow), ", ")}
-	case !read:
-		return answer{status: 405, html: page405, allow: "GET, HEAD, OPTIONS"}
-	case strings.HasPrefix(r.URL.Path, "/api/"):
-		return answer{status: 404, html: page404}
+// object reads a body that must be a JSON object, and answers for any other as Python does.
+func (s *Server) object(c *call) (fields map[string]any, refused *answer) {
+	value, refused := s.json(c)
+	if refused != nil {
+		return nil, refused
 	}
-	return answer{status: 200, html: pageApp}
-}
-
-// write sends an answer in upstream's bytes: keys sorted, non-ASCII escaped, a newline at the end.
-func write(w http.ResponseWriter, r *http.Request, a answer) {
-	h := w.Header()
-	h["vary"] = []string{"Origin"}
-	h.Set("Server", "langbottest") // so that nobody takes a recording of it for one of LangBot
-	if r.Header.Get("Origin") != "" {
-		h.Set("Access-Control-Allow-Origin", "*")
+	fields, isObject := value.(map[string]any)
+	if !isObject {
+		a := s.failure(c, "'"+pythonType(value)+"' object has no attribute 'get'")
+		return nil, &a
 	}
-	if a.allow != "" {
-		h.Set("Allow", a.allow)
-	}
-	content := []byte(a.html)
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	if a.html == "" && a.body != nil {
-		h.Set("Content-Type", "application/json")
-		content = encode(a.body)
-		if body, ok := a.body.(map[string]any); ok && body["request_id"] != nil {
-			h.Set("X-Request-Id", body["request_id"].(string))
-		}
-	}
-	if a.html == "" && a.body == nil {
-		h.Del("Content-Type")
-		h.Set("Connection", "close")
-	}
-	w.WriteHeader(a.status)
-	_, _ = w.Write(content) // the client may be gone
-}
-
-func encode(body any) []byte {
-	var raw bytes.Buffer
-	encoder := json.NewEncoder(&raw) // adds the newline
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(body); err != nil {
-		panic("langbottest: " + err.Error()) // an answer of our own that is no JSON
-	}
-	var out bytes.Buffer
-	for _, r := range raw.String() {
-		switch {
-		case r < 0x80:
-			out.WriteByte(byte(r))
-		case r < 0x10000:
-			writeEscape(&out, r)
-		default:
-			high, low := utf16.EncodeRune(r)
-			writeEscape(&out, high)
-			writeEscape(&out, low)
-		}
-	}
-	return out.Bytes()
-}
-
-func writeEscape(out *bytes.Buffer, r rune) {
-	const digits = "0123456789abcdef"
-	out.WriteString(`\u`)
-	for shift := 12; shift >= 0; shift -= 4 {
-		out.WriteByte(digits[r>>shift&15])
-	}
+	return fields, nil
 }

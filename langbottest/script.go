@@ -6,21 +6,27 @@ import (
 	"time"
 )
 
-// AnyInstall names every installation in [Server.On] and [Server.Calls].
+// AnyInstall names every installation in [Server.On], [Server.Fault] and [Server.Calls].
 const AnyInstall = "POST /api/v1/plugins/install/"
 
-// A Script says how the operations of a route run. What a task looks like at a moment follows from the script and the
-// clock alone.
+// A Script says how the operations of a route run. What a task looks like at a moment follows from the script, the clock
+// and, where its steps say so, from polls and [Server.Release] alone.
 type Script struct {
 	Steps []Step // nil: LangBot's own steps, at 10 ms each
 	End   End    // after the last step; zero: Succeed
 }
 
-// A Step is one thing that a task is doing.
+// A Step is one thing that a task is doing. With neither For, Polls nor Hold it is over at once.
 type Step struct {
-	Action  string // as the task tells it
-	Percent int    // progress_percent; 0: not told
-	For     time.Duration
+	// Action is what the task tells, in the words of LangBot 4.11, such as "waiting for plugin initialization". A server
+	// of another release tells it in its own words, if it tells steps at all.
+	Action  string
+	Percent int           // progress_percent, where the release has it; 0: not told
+	For     time.Duration // it lasts
+	Polls   int           // instead: until the task was looked at so often
+	Hold    bool          // instead: until Server.Release
+
+	phase phase
 }
 
 // An End is how a task ends.
@@ -38,6 +44,7 @@ const (
 	hang
 	noEffect
 	cancel
+	vanish
 )
 
 // The ends of a task.
@@ -45,27 +52,68 @@ var (
 	Succeed              = End{kind: succeed}
 	Hang                 = End{kind: hang}     // in its last step, for ever
 	SucceedWithoutEffect = End{kind: noEffect} // the task succeeds, and nothing has changed
-	Cancelled            = End{kind: cancel}
+	Cancelled            = End{kind: cancel}   // nothing has changed
+	Vanish               = End{kind: vanish}   // the work is done, and the server knows nothing of the task any more
 )
 
 // Fail ends a task with an exception. Nothing has changed.
 func Fail(exception string) End { return End{kind: fail, text: exception} }
 
-// FailToStart ends an installation as that of a plugin whose code fails: the task fails (a *langbot.TaskError), and the
-// plugin is kept but does not run, so that it is not listed and can only be removed or installed again.
+// FailToStart ends an installation as that of a plugin whose code fails: the plugin is kept but does not run, so that it is
+// not listed, and can be installed again. The task fails; up to LangBot 4.9.6 it succeeds all the same.
 var FailToStart = End{kind: failToStart}
 
 // On sets the script of the operations of a route that are started from now on, by the route's pattern, such as
-// "DELETE /api/v1/plugins/{author}/{name}", or by [AnyInstall]. It panics if there is no such route.
+// "DELETE /api/v1/plugins/{author}/{name}", or by [AnyInstall]. The operations are the installations, the removal, the
+// upgrade, and PUT …/config, of whose script the steps tell how long the plugin is away. It panics if there is no such
+// operation.
 func (s *Server) On(op string, script Script) {
-	mustBeRoute("On", op)
+	if !slices.Contains(operations, op) {
+		panic("langbottest: On: no operation " + op + "; there are " + strings.Join(operations, ", "))
+	}
 	script.Steps = slices.Clone(script.Steps)
+	for i, step := range script.Steps {
+		script.Steps[i].phase = phaseOf[step.Action]
+	}
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
 	s.state.scripts[op] = script
 }
 
-// script returns the script of a route, with its steps.
+const (
+	opLocal       = "POST /api/v1/plugins/install/local"
+	opMarketplace = "POST /api/v1/plugins/install/marketplace"
+	opGitHub      = "POST /api/v1/plugins/install/github"
+	opDelete      = "DELETE /api/v1/plugins/{author}/{name}"
+	opUpgrade     = "POST /api/v1/plugins/{author}/{name}/upgrade"
+	opConfig      = "PUT /api/v1/plugins/{author}/{name}/config"
+)
+
+var operations = []string{AnyInstall, opLocal, opMarketplace, opGitHub, opDelete, opUpgrade, opConfig}
+
+// Release lets the oldest operation of a route that holds at a step go on, and reports whether there was one. An empty op
+// is any operation.
+func (s *Server) Release(op string) bool {
+	s.state.mu.Lock()
+	defer s.state.mu.Unlock()
+	now := time.Now().Add(s.state.ahead)
+	s.state.advance(now)
+	for _, t := range s.state.tasks {
+		if !t.applied && t.at < len(t.script.Steps) && t.script.Steps[t.at].Hold && fits(op, t.op) {
+			t.next(now)
+			s.state.advance(now)
+			return true
+		}
+	}
+	return false
+}
+
+// fits reports whether an operation is one of those that op names.
+func fits(op, of string) bool {
+	return op == "" || op == of || op == AnyInstall && strings.HasPrefix(of, AnyInstall) && !strings.HasSuffix(of, "/preview")
+}
+
+// script returns the script of a route, with steps of its own where the script has none.
 func (st *state) script(op string, steps []Step) Script {
 	script, found := st.scripts[op]
 	if !found && strings.HasPrefix(op, AnyInstall) {
@@ -80,28 +128,6 @@ func (st *state) script(op string, steps []Step) Script {
 // quick is how long each of a task's own steps takes.
 const quick = 10 * time.Millisecond
 
-// The steps that LangBot 4.11.2 tells: truth 4.11.2, 05-install-local-ok, 14-marketplace-install, 12-delete-plain.
-func installSteps(download bool) []Step {
-	steps := []Step{{Action: "preparing plugin install", For: quick}}
-	if download {
-		steps = append(steps, Step{Action: "downloading plugin package", Percent: 15, For: quick})
-	}
-	return append(steps,
-		Step{Action: "validating plugin package", Percent: 32, For: quick},
-		Step{Action: "persisting the installation", Percent: 45, For: quick},
-		Step{Action: startingAction, Percent: 62, For: quick},
-		Step{Action: mountedAction, Percent: 84, For: quick},
-		Step{Action: "refreshing plugin components", Percent: 95, For: quick},
-	)
-}
-
-func deleteSteps() []Step { return []Step{{Action: "default", For: quick}} }
-
-const (
-	startingAction = "installing or starting plugin"
-	mountedAction  = "waiting for plugin initialization"
-)
-
 func (s Script) duration() (total time.Duration) {
 	for _, step := range s.Steps {
 		total += step.For
@@ -109,13 +135,13 @@ func (s Script) duration() (total time.Duration) {
 	return total
 }
 
-// at returns the step that runs after d, and whether all are over.
-func (s Script) at(d time.Duration) (index int, over bool) {
+// until is the script up to the first step of a phase, which is the last.
+func (s Script) until(p phase) Script {
 	for i, step := range s.Steps {
-		if d < step.For {
-			return i, false
+		if step.phase >= p {
+			s.Steps = s.Steps[:i+1]
+			break
 		}
-		d -= step.For
 	}
-	return len(s.Steps) - 1, s.End.kind != hang
+	return s
 }

@@ -1,25 +1,3 @@
-// Package langbottest is a LangBot to test against: a reference server with state, which answers as LangBot 4.11.2 does.
-//
-//	srv := langbottest.New(t)
-//	client, err := langbot.New(srv.URL, langbot.WithAPIKey(srv.APIKey), langbot.WithHTTPClient(srv.Client()))
-//
-//	pkg, err := lbpkg.Parse(langbottest.Archive("acme", "hello", "1.0.0"))
-//
-// Uploaded archives are really read, tasks progress with the clock, plugins appear and disappear with them. What a real
-// server refuses is refused. With [InMemory] a server works inside testing/synctest, where minutes cost nothing: make
-// server and client inside the bubble; the server's end ends the connections of both.
-//
-//	synctest.Test(t, func(t *testing.T) {
-//		srv := langbottest.New(t, langbottest.InMemory())
-//		srv.On(langbottest.AnyInstall, langbottest.Script{
-//			Steps: []langbottest.Step{{Action: "waiting for plugin initialization", Percent: 84, For: 30 * time.Second}},
-//			End:   langbottest.FailToStart,
-//		})
-//		…
-//	})
-//
-// Not there yet: config, logs, readme, icons, preview and upgrade of plugins, other releases than 4.11.2, and injected
-// faults. Their routes are answered like unknown ones, and fail the test.
 package langbottest
 
 import (
@@ -49,9 +27,12 @@ type Server struct {
 	Email     string // the user's login
 	Password  string
 
+	profile profile
 	state   *state
+	faults  faults
 	journal *journal
 	options options
+	tb      TB // nil outside of a test
 	http    *http.Server
 	client  *http.Client
 	serving sync.WaitGroup
@@ -59,53 +40,89 @@ type Server struct {
 }
 
 type options struct {
-	memory         bool
-	allowUnmatched bool
+	version         string
+	negated         []string
+	address         string
+	memory          bool
+	allowUnmatched  bool
+	key             string
+	email, password string
+	observe         func(Call)
 }
 
 // An Option changes how a server works.
 type Option func(*options)
 
+// Version is the release that the server answers as, such as "4.10.6": any from 4.6.0 on. One that is newer than the table
+// of differences does what the newest there does. The default is "4.11.2".
+func Version(release string) Option { return func(o *options) { o.version = release } }
+
+// Negate turns a row of the table of differences round, by its name in [Server.Profile]: for servers that are like a
+// release but for one thing, and to see what a client makes of that.
+func Negate(row string) Option { return func(o *options) { o.negated = append(o.negated, row) } }
+
 // InMemory serves connections inside the process instead of a loopback port. Only [Server.Client] reaches them.
 func InMemory() Option { return func(o *options) { o.memory = true } }
+
+// Address is where the server listens, as in net.Listen. The default is a free port on the loopback interface.
+func Address(addr string) Option { return func(o *options) { o.address = addr } }
 
 // AllowUnmatched lets requests of routes that the server does not have pass, instead of failing the test.
 func AllowUnmatched() Option { return func(o *options) { o.allowUnmatched = true } }
 
+// Credentials are those that the server knows from the start, instead of made-up ones: the global API key, and a user's
+// e-mail address and password. What is empty there is none of; without a user, one can be made by POST /api/v1/user/init.
+func Credentials(apiKey, email, password string) Option {
+	return func(o *options) { o.key, o.email, o.password = apiKey, email, password }
+}
+
+// Observe has every request told to f once it is answered, before its client sees the answer. Requests wait for f.
+func Observe(f func(Call)) Option { return func(o *options) { o.observe = f } }
+
 // New starts a server for a test and closes it at the test's end. A request of a route that the server does not have
-// fails the test, with the closest route it has.
+// fails the test, with the closest route it has, and so does a fault that never happened.
 func New(tb TB, opts ...Option) *Server {
 	tb.Helper()
 	srv, err := Start(opts...)
 	if err != nil {
-		tb.Fatalf("langbottest: %v", err)
+		tb.Fatalf("%v", err)
 	}
+	srv.tb = tb
 	tb.Cleanup(func() {
 		srv.Close()
 		for _, text := range srv.journal.unmatchedRequests() {
 			if !srv.options.allowUnmatched {
-				tb.Errorf("langbottest: %s", text)
+				srv.complain(text)
 			}
+		}
+		for _, text := range srv.faults.missed() {
+			srv.complain(text)
 		}
 	})
 	return srv
 }
 
+// complain fails the test. Outside of one it panics: it is called with what only a wrong test can do.
+func (s *Server) complain(text string) {
+	if s.tb == nil {
+		panic("langbottest: " + text)
+	}
+	s.tb.Errorf("langbottest: %s", text)
+}
+
 // Start starts a server outside of a test. Close it.
 func Start(opts ...Option) (*Server, error) {
-	srv := &Server{
-		APIKey:   "global-test-key",
-		Email:    "user@example.test",
-		Password: "correct horse",
-		state:    newState(),
-		journal:  &journal{},
-	}
-	srv.UserToken = srv.state.login(srv.Email)
-	srv.state.passwords[srv.Email] = srv.Password
-	srv.state.keys[srv.APIKey] = key{scopes: allScopes}
+	o := options{version: "4.11.2", address: "127.0.0.1:0", key: "global-test-key", email: "user@example.test", password: "correct horse"}
 	for _, opt := range opts {
-		opt(&srv.options)
+		opt(&o)
 	}
+	p, err := newProfile(o.version, o.negated)
+	if err != nil {
+		return nil, fmt.Errorf("langbottest: %w", err)
+	}
+	srv := &Server{APIKey: o.key, Email: o.email, Password: o.password, profile: p, state: newState(p), options: o,
+		journal: &journal{dropped: map[string]int{}, observe: o.observe}}
+	srv.admit()
 	listener, err := srv.listen()
 	if err != nil {
 		return nil, fmt.Errorf("langbottest: %w", err)
@@ -119,6 +136,17 @@ func Start(opts ...Option) (*Server, error) {
 	return srv, nil
 }
 
+// admit makes the credentials that the server begins with.
+func (s *Server) admit() {
+	if s.APIKey != "" {
+		s.state.addKey(s.APIKey, "global", s.state.now()).id = 0
+	}
+	if s.Email != "" {
+		s.state.passwords[s.Email] = s.Password
+		s.UserToken = s.state.login(s.Email, s.state.now())
+	}
+}
+
 func (s *Server) listen() (net.Listener, error) {
 	transport := &http.Transport{MaxIdleConnsPerHost: 100, IdleConnTimeout: 4 * time.Second}
 	s.client = &http.Client{Transport: transport}
@@ -128,7 +156,7 @@ func (s *Server) listen() (net.Listener, error) {
 		s.URL = "http://langbot.test"
 		return memory, nil
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", s.options.address)
 	if err != nil {
 		return nil, err
 	}
@@ -155,6 +183,12 @@ func (s *Server) Close() {
 	_ = s.http.Close()
 	s.serving.Wait()
 	s.conns.Wait()
+}
+
+// Shutdown stops the server once the requests that it has are answered, or ctx ends.
+func (s *Server) Shutdown(ctx context.Context) error {
+	defer s.Close()
+	return s.http.Shutdown(ctx)
 }
 
 func closedContext() context.Context {

@@ -1,47 +1,119 @@
 package langbottest
 
 import (
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 )
 
-// A task is one operation. It does nothing by itself: what it has done follows from its script and the time.
+// A task is one operation. It does nothing by itself: what it has done follows from its script, the time, and who looked.
 type task struct {
 	id      int64
+	op      string
+	kind    string
 	name    string
 	label   string
+	own     bool // of the server, not of a user
+	shown   bool // in lists
+	scopes  []string
 	created time.Time
-	script  Script
-	meta    map[string]any
-	refused string        // fails at this exception instead of the script's end
-	apply   func(now End) // the effect, once, when the script is over
-	applied bool
-	final   string // current_action at a good end
-	result  any
-	row     *row // the plugin it works on, while it does
-	plugin  string
+
+	script Script
+	at     int       // the step that it is in
+	begun  time.Time // when that began
+	looks  int       // at the task in this step
+
+	failsAt   phase
+	exception string // it ends with this at failsAt, whatever the script says
+	apply     func(end End, now time.Time) (exception string)
+	applied   bool
+	log       string
+	meta      func(reached phase) map[string]any
+	result    any
+	row       *row // the plugin that it works on, while it does
+	plugin    string
+	raced     bool // another one worked on the plugin when it began
 }
 
-// begin makes a task, if fewer than eight are running.
+// maxRunning is how many operations run at a time, where the release cares.
+const maxRunning = 8
+
+// begin starts a task, if the release runs one more.
 func (st *state) begin(c *call, t *task) answer {
 	st.advance(c.now)
 	running := 0
 	for _, other := range st.tasks {
-		if !other.applied {
+		if !other.own && !other.applied {
 			running++
 		}
 	}
-	if running >= 8 {
+	if running >= maxRunning && st.profile.has(taskCapacity) {
 		return refusal(429, "task_capacity_exceeded", "The Workspace has too many active user operations")
 	}
-	t.id, t.created = st.nextID, c.now
-	st.nextID++
-	st.tasks = append(st.tasks, t)
+	t.kind, t.shown, t.scopes = "plugin-operation", true, []string{"application"}
+	if t.exception != "" {
+		t.script.End = Fail(t.exception)
+		t.script = t.script.until(t.failsAt)
+	}
+	st.add(t, c.now)
 	if t.row != nil {
 		t.row.busy = t
 	}
 	return ok(map[string]any{"task_id": t.id})
+}
+
+func (st *state) add(t *task, now time.Time) {
+	t.id, t.created, t.begun = st.nextID, now, now
+	st.nextID++
+	st.tasks = append(st.tasks, t)
+	st.prune()
+}
+
+// keptTasks is how many finished tasks are kept, where the release forgets any.
+const keptTasks = 200
+
+func (st *state) prune() {
+	if !st.profile.has(taskPruning) {
+		return
+	}
+	finished := 0
+	for _, t := range slices.Backward(st.tasks) {
+		if t.applied {
+			finished++
+		}
+	}
+	st.tasks = slices.DeleteFunc(st.tasks, func(t *task) bool {
+		if t.applied && finished > keptTasks {
+			finished--
+			return true
+		}
+		return false
+	})
+}
+
+// next ends the step that a task is in.
+func (t *task) next(at time.Time) { t.at, t.begun, t.looks = t.at+1, at, 0 }
+
+// run goes through the steps that are over by now.
+func (t *task) run(now time.Time) {
+	for t.at < len(t.script.Steps) {
+		step := t.script.Steps[t.at]
+		end := t.begun.Add(step.For)
+		waits := step.Hold || step.Polls > t.looks || now.Before(end)
+		last := t.at == len(t.script.Steps)-1
+		if waits || last && t.script.End.kind == hang {
+			return
+		}
+		if step.Hold || step.Polls > 0 {
+			end = now
+		}
+		t.next(end)
+	}
+}
+
+// over reports whether the last step is, and the task has an end.
+func (t *task) over() bool {
+	return t.at >= len(t.script.Steps) && t.script.End.kind != hang
 }
 
 // advance brings the effects of every task that has ended by now, in the order of their ends.
@@ -49,132 +121,151 @@ func (st *state) advance(now time.Time) {
 	for {
 		var next *task
 		for _, t := range st.tasks {
-			if !t.applied && t.over(now) && (next == nil || t.end().Before(next.end())) {
+			if t.applied || t.own {
+				continue
+			}
+			t.run(now)
+			if t.over() && (next == nil || t.begun.Before(next.begun)) {
 				next = t
 			}
 		}
 		if next == nil {
 			return
 		}
-		next.applied = true
-		if next.row != nil && next.row.busy == next {
-			next.row.busy = nil
-		}
-		if next.refused == "" && next.apply != nil {
-			next.apply(next.script.End)
-		}
+		st.finish(next)
 	}
 }
 
-func (t *task) end() time.Time { return t.created.Add(t.script.duration()) }
-
-func (t *task) over(now time.Time) bool {
-	if t.refused != "" {
-		return !now.Before(t.end())
+func (st *state) finish(t *task) {
+	t.applied = true
+	if t.row != nil && t.row.busy == t {
+		t.row.busy = nil
 	}
-	_, over := t.script.at(now.Sub(t.created))
-	return over
+	if t.apply != nil {
+		if why := t.apply(t.script.End, t.begun); why != "" {
+			t.script.End = Fail(why)
+		}
+	}
+	if t.script.End.kind == vanish {
+		st.tasks = slices.DeleteFunc(st.tasks, func(other *task) bool { return other == t })
+	}
+	st.prune()
 }
 
-// step is what the task is doing.
-func (t *task) step(now time.Time) Step {
+// step is what the task is doing, or did last.
+func (t *task) step() Step {
 	if len(t.script.Steps) == 0 {
 		return Step{Action: "default"}
 	}
-	i, _ := t.script.at(now.Sub(t.created))
-	return t.script.Steps[i]
+	return t.script.Steps[min(t.at, len(t.script.Steps)-1)]
 }
 
-// exception is why the task failed; nil: it did not.
-func (t *task) exception() any {
-	switch {
-	case t.refused != "":
-		return t.refused
-	case t.script.End.kind == fail:
-		return t.script.End.text
-	case t.script.End.kind == failToStart:
-		return "Plugin " + t.plugin + " failed to start after installation. Dependency installation or plugin initialization may have failed. " +
-			"Please check the plugin requirements and runtime logs."
-	}
-	return nil
+// failed is the exception of a task that has failed.
+func (t *task) failed() (exception string, failed bool) {
+	return t.script.End.text, t.applied && (t.script.End.kind == fail || t.script.End.kind == failToStart)
 }
+
+func (t *task) cancelled() bool { return t.applied && t.script.End.kind == cancel }
 
 // forUser is the task as a user's token sees it.
-func (t *task) forUser(now time.Time, workspace string) map[string]any {
-	step := t.step(now)
-	meta := map[string]any{}
-	for k, v := range t.meta {
-		meta[k] = v
-	}
-	if step.Percent > 0 {
-		meta["progress_percent"] = step.Percent
-	}
+func (st *state) forUser(t *task) map[string]any {
+	p := st.profile
+	step := t.step()
 	runtime := map[string]any{"done": t.applied, "state": "PENDING", "exception": nil, "exception_traceback": nil, "result": nil}
 	action := step.Action
-	if t.applied {
-		runtime["state"] = "FINISHED"
-		if e := t.exception(); e != nil {
-			runtime["exception"] = e
-			runtime["exception_traceback"] = "Traceback (most recent call last):\n  File \"/app/langbot/pkg/plugin/connector.py\", line 1\n" + e.(string)
-		} else {
-			runtime["result"], action = t.result, t.final
-			if step.Percent > 0 {
-				meta["progress_percent"] = 100
-			}
+	if !t.own {
+		action = p.words(t.op, step.Action)
+	}
+	meta := map[string]any{}
+	if t.meta != nil {
+		meta = t.meta(step.phase)
+	}
+	if p.has(taskProgress) && step.Percent > 0 {
+		meta["progress_percent"] = step.Percent
+	}
+	if exception, failed := t.failed(); failed {
+		runtime["exception"] = exception
+		runtime["exception_traceback"] = "Traceback (most recent call last):\n  File \"/app/langbot/pkg/plugin/connector.py\", line 1, in run\n    " + exception + "\n"
+	} else if t.applied && !t.own {
+		runtime["result"] = t.result
+		action = p.lastWords(t.op, step.Action)
+		if meta["progress_percent"] != nil {
+			meta["progress_percent"] = 100
 		}
 	}
-	return map[string]any{
-		"id": t.id, "task_type": "user", "kind": "plugin-operation", "name": t.name, "label": t.label, "workspace_uuid": workspace,
-		"placement_generation": 1, "scopes": []string{"application"}, "created_at": seconds(t.created),
-		"task_context": map[string]any{"current_action": action, "log": "", "metadata": meta},
-		"runtime":      runtime,
+	if t.applied {
+		runtime["state"] = "FINISHED"
 	}
+	where := map[string]any{"current_action": action, "log": t.log}
+	if p.has(taskMetadata) {
+		where["metadata"] = meta
+	}
+	view := map[string]any{"id": t.id, "task_type": t.taskType(), "kind": t.kind, "name": t.name, "label": t.label, "scopes": t.scopes,
+		"task_context": where, "runtime": runtime}
+	if p.has(taskCreated) {
+		view["created_at"] = seconds(t.created)
+	}
+	if p.has(taskWorkspace) {
+		view["workspace_uuid"], view["placement_generation"] = st.workspace, 1
+	}
+	return view
+}
+
+func (t *task) taskType() string {
+	if t.own {
+		return "system"
+	}
+	return "user"
 }
 
 // forKey is the task as an API key sees it.
 func (t *task) forKey() map[string]any {
-	view := map[string]any{"id": t.id, "task_type": "user", "kind": "plugin-operation", "status": "running", "error": nil, "result": nil,
+	view := map[string]any{"id": t.id, "task_type": t.taskType(), "kind": t.kind, "status": "running", "error": nil, "result": nil,
 		"created_at": seconds(t.created)}
+	_, failed := t.failed()
 	switch {
-	case !t.applied:
-	case t.script.End.kind == cancel:
+	case t.cancelled():
 		view["status"], view["error"] = "cancelled", map[string]any{"type": "task_cancelled", "message": "Task was cancelled"}
-	case t.exception() != nil:
+	case failed:
 		view["status"], view["error"] = "failed", map[string]any{"type": "task_failed", "message": "Task execution failed"}
-	default:
+	case t.applied:
 		view["status"], view["result"] = "succeeded", t.result
 	}
 	return view
 }
 
-func (t *task) cancelled() bool { return t.applied && t.script.End.kind == cancel }
-
-func seconds(t time.Time) float64 { return float64(t.UnixMicro()) / 1e6 }
+func seconds(t time.Time) float { return float(float64(t.UnixMicro()) / 1e6) }
 
 func (s *Server) getTask(c *call) answer {
+	id, isNumber := pythonInt(c.value("id"))
+	if !isNumber && !s.profile.has(taskWords) {
+		return s.failure(c, "invalid literal for int() with base 10: "+pythonQuote(c.value("id")))
+	}
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
 	s.state.advance(c.now)
-	id, err := strconv.ParseInt(strings.TrimSpace(c.value("id")), 10, 64)
-	if err == nil {
-		for _, t := range s.state.tasks {
-			if t.id == id {
-				return s.state.view(t, c)
-			}
+	for _, t := range s.state.tasks {
+		if isNumber && t.id == id && t.shown {
+			t.looks++
+			s.state.advance(c.now)
+			return s.state.taskView(t, c)
 		}
 	}
 	return refusal(404, 404, "Task not found")
 }
 
-func (st *state) view(t *task, c *call) answer {
+func (st *state) taskView(t *task, c *call) answer {
 	switch {
 	case c.who.isKey():
 		return ok(t.forKey())
 	case t.cancelled():
-		return answer{status: 500} // no body: truth 4.11.2, 19-cancelled-task
+		return nothing() // recordings, cancelled task
 	}
-	return ok(t.forUser(c.now, st.workspace))
+	return ok(st.forUser(t))
 }
+
+// nothing is what comes of an exception that even LangBot does not expect.
+func nothing() answer { return answer{status: 500, ends: true} }
 
 func (s *Server) listTasks(c *call) answer {
 	query := c.URL.Query()
@@ -183,19 +274,15 @@ func (s *Server) listTasks(c *call) answer {
 	defer s.state.mu.Unlock()
 	s.state.advance(c.now)
 	views := []any{}
-	if fits("type", "system") && fits("kind", "platform-adapter") {
-		views = append(views, s.state.adapter(c.who))
-	}
 	for _, t := range s.state.tasks {
-		if !fits("type", "user") || !fits("kind", "plugin-operation") {
-			continue
-		}
-		if c.who.isKey() {
+		switch {
+		case !t.shown, !fits("type", t.taskType()), s.profile.has(taskKinds) && !fits("kind", t.kind):
+		case c.who.isKey():
 			views = append(views, t.forKey())
-		} else if t.cancelled() {
-			return answer{status: 500}
-		} else {
-			views = append(views, t.forUser(c.now, s.state.workspace))
+		case t.cancelled():
+			return nothing()
+		default:
+			views = append(views, s.state.forUser(t))
 		}
 	}
 	if c.who.isKey() {
@@ -204,17 +291,67 @@ func (s *Server) listTasks(c *call) answer {
 	return ok(map[string]any{"tasks": views, "id_index": s.state.nextID})
 }
 
-// adapter is the task of the web chat, which every LangBot runs from its start on.
-func (st *state) adapter(who identity) map[string]any {
-	const id, name = firstTask - 2, "platform-adapter-WebSocketAdapter"
-	created := seconds(st.started)
-	if who.isKey() {
-		return map[string]any{"id": id, "task_type": "system", "kind": "platform-adapter", "status": "running", "error": nil, "result": nil, "created_at": created}
+// A Task is what [Server.Tasks] tells of an operation.
+type Task struct {
+	ID        int64
+	Op        string // the route's pattern
+	Plugin    string // "author/name", if it is known
+	Action    string // of the step that it is in, in the words of LangBot 4.11
+	State     string // "running", "succeeded", "failed" or "cancelled"
+	Exception string
+}
+
+// Tasks returns the operations that the server remembers, the oldest first.
+func (s *Server) Tasks() []Task {
+	s.state.mu.Lock()
+	defer s.state.mu.Unlock()
+	s.state.advance(time.Now().Add(s.state.ahead))
+	var tasks []Task
+	for _, t := range s.state.tasks {
+		if !t.own {
+			exception, _ := t.failed()
+			tasks = append(tasks, Task{t.id, t.op, t.plugin, t.step().Action, t.forKey()["status"].(string), exception})
+		}
 	}
-	return map[string]any{
-		"id": id, "task_type": "system", "kind": "platform-adapter", "name": name, "label": name, "workspace_uuid": st.workspace,
-		"placement_generation": 1, "scopes": []string{"application", "platform"}, "created_at": created,
-		"task_context": map[string]any{"current_action": "Running...", "log": "", "metadata": map[string]any{}},
-		"runtime":      map[string]any{"done": false, "state": "PENDING", "exception": nil, "exception_traceback": nil, "result": nil},
+	return tasks
+}
+
+// ownTasks are the names of the server's own tasks, in the order of their ids. Those without a name are hidden.
+func (st *state) ownTasks() []string {
+	if !st.profile.has(systemTasks) {
+		names := make([]string, 10, 12)
+		for _, row := range []*difference{taskOperations, taskPasskeys} {
+			if st.profile.has(row) {
+				names = append(names, "")
+			}
+		}
+		names[len(names)-2] = webChat
+		return names
 	}
+	names := []string{"platform-manager", "query-controller", "http-api-controller"}
+	if st.profile.has(taskHeartbeat) {
+		names = append(names, "telemetry-heartbeat")
+	}
+	if st.profile.has(taskCleanups) {
+		names = append(names, "monitoring-cleanup", "storage-maintenance")
+	}
+	return append(names, "never-ending-task", webChat, "http-api-quart")
+}
+
+const webChat = "platform-adapter-WebSocketAdapter"
+
+// addOwn starts a task of the server's.
+func (st *state) addOwn(name string, now time.Time) *task {
+	t := &task{kind: "system-task", name: name, label: name, own: true, shown: name != "", scopes: []string{"application"}}
+	t.script = Script{Steps: []Step{{Action: "default"}}, End: Hang}
+	switch {
+	case strings.HasPrefix(name, "platform-adapter-"):
+		t.kind, t.scopes, t.script.Steps[0].Action = "platform-adapter", []string{"application", "platform"}, "Running..."
+	case name == "platform-manager":
+		t.scopes, t.applied = []string{"application", "platform"}, true
+	case name == "http-api-controller":
+		t.applied = true
+	}
+	st.add(t, now)
+	return t
 }

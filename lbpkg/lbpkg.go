@@ -53,6 +53,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // maxArchive bounds what is read of an archive at all. LangBot takes 10 MiB by upload and 64 MiB from its marketplace.
@@ -112,8 +113,9 @@ func (p *Package) Manifest() json.RawMessage { return bytes.Clone(p.manifest.asJ
 // Components returns the manifests of the plugin's components, in the order of their paths.
 func (p *Package) Components() []Component { return append([]Component(nil), p.components...) }
 
-// Requirements returns the Python packages that requirements.txt asks for, a line each, in its order.
-func (p *Package) Requirements() []string { return append([]string(nil), p.requirements...) }
+// Requirements returns the Python packages that requirements.txt asks for, a line each, in its order. It is nil if there is
+// no such file.
+func (p *Package) Requirements() []string { return slices.Clone(p.requirements) }
 
 // LeftOut returns what [FromFS] and [FromDir] did not pack, and why. It is empty for a package that was opened.
 func (p *Package) LeftOut() []LeftOut { return append([]LeftOut(nil), p.leftOut...) }

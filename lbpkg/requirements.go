@@ -24,7 +24,7 @@ func checkRequirements(f *zip.File) ([]string, error) {
 	if len(text) != len(raw) {
 		return nil, &Error{Entry: requirementsName, Rule: "encoding", Reason: "it begins with a byte order mark, which LangBot takes for part of a name"}
 	}
-	var requirements []string
+	requirements := []string{}
 	for i, line := range strings.Split(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(string(text)), "\n") {
 		line = strings.TrimSpace(line)
 		if line == "" || strings.HasPrefix(line, "#") {

@@ -63,7 +63,7 @@ func inOrder(member string) string {
 }
 
 func (n *normaliser) text(s string) string {
-	s = strings.NewReplacer("127.0.0.1:"+n.port, "127.0.0.1:5300", password, "***").Replace(s)
+	s = strings.NewReplacer("127.0.0.1:"+n.port, "127.0.0.1:5300", password, "***", "https://space.test", "http://127.0.0.1:49999").Replace(s)
 	s = sitePackages.ReplaceAllString(s, "/venv/site-packages")
 	s = traceback.ReplaceAllStringFunc(s, lastLine)
 	s = stamp.ReplaceAllString(s, "01-01 00:00:00.000")

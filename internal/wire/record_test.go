@@ -62,7 +62,8 @@ func ask(t *testing.T, release string) (transcript, []string) {
 	srv, err := lab.Start(t.Context(), release, t.TempDir(), space.Settings()...)
 	require.NoError(t, err)
 	defer srv.Close()
-	r := &run{t: t, server: started{srv, space, t}, base: srv.URL, release: release, norm: newNormaliser(srv.URL)}
+	r := &run{t: t, server: started{srv, space, t}, client: newClient(nil), every: 20 * time.Millisecond, base: srv.URL, release: release,
+		norm: newNormaliser(srv.URL), genuine: true}
 	info := r.send("GET", "/api/v1/system/info", request{as: "none"})
 	version, _ := info.data("version").(string)
 	require.Equal(t, "v"+release, version)
@@ -77,6 +78,8 @@ type started struct {
 	space *lab.Space
 	t     *testing.T
 }
+
+func (s started) StartsBadly(string) {}
 
 func (s started) SlowMarketplace(author string, delay time.Duration) { s.space.Delay(author, delay) }
 

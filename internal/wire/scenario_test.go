@@ -324,7 +324,9 @@ func (r *run) packages() {
 	r.ask("POST", plugins+"/install/local/preview", asJSON(map[string]any{}))
 
 	r.section("plugin that does not start")
+	r.server.StartsBadly("bad/raises")
 	r.follow(r.upload(demo("bad", "raises", "0.1.0", `raise RuntimeError("no")`), "a plugin that raises"))
+	r.server.StartsBadly("")
 	r.ask("GET", plugins+"/bad/raises")
 	r.follow(r.ask("DELETE", plugins+"/bad/raises"))
 }
