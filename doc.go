@@ -36,7 +36,8 @@
 //
 // # Releases
 //
-// What differs between releases is in the comments here. It is found out by asking, and by the version only where nothing
+// What differs between releases is in the comments here, and what ten of them did, case by case, in the repository's
+// COMPATIBILITY.md. It is found out by asking, and by the version only where nothing
 // else tells. A release newer than 4.11.2 is taken for that one. One older than 4.6.0 is named in the error when a method
 // of [PluginsService] is refused or finds no such route.
 //

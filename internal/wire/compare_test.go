@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/langbot-go/langbot/internal/lab"
 	"github.com/langbot-go/langbot/langbottest"
 )
 
@@ -45,9 +47,28 @@ func (s reference) Restart(settings ...string) error {
 	return nil
 }
 
-// play asks a reference server of a release the scenario, in virtual time. A negated row of its table may be given.
-func play(t *testing.T, release string, negated ...string) (log transcript) {
+// A player collects what is wrong with a run, instead of failing the test.
+type player struct {
+	*testing.T
+	wrong []string
+}
+
+func (p *player) Errorf(format string, args ...any) {
+	p.wrong = append(p.wrong, fmt.Sprintf(format, args...))
+}
+func (p *player) FailNow() { panic(p) }
+
+// play asks a reference server of a release the scenario, in virtual time. Rows of its table may be negated. What is wrong
+// is that the scenario could not go on.
+func play(t *testing.T, release string, negated ...string) (log transcript, wrong []string) {
 	synctest.Test(t, func(t *testing.T) {
+		p := &player{T: t}
+		defer func() {
+			if failure := recover(); failure != nil && failure != any(p) {
+				panic(failure)
+			}
+			wrong = p.wrong
+		}()
 		time.Sleep(time.Until(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))) // recordings are of this century
 		opts := []langbottest.Option{langbottest.InMemory(), langbottest.Version(release), langbottest.Credentials("", "", ""), langbottest.AllowUnmatched()}
 		for _, row := range negated {
@@ -58,13 +79,13 @@ func play(t *testing.T, release string, negated ...string) (log transcript) {
 		srv.AddMarketplace(demo("acme", "mk", "0.2.0", "pass"))
 		client := srv.Client()
 		client.CheckRedirect = newClient(nil).CheckRedirect
-		r := &run{t: t, server: reference{srv}, client: client, every: 2 * time.Millisecond, base: "http://127.0.0.1:5300", release: release,
+		r := &run{t: p, server: reference{srv}, client: client, every: 2 * time.Millisecond, base: "http://127.0.0.1:5300", release: release,
 			norm: newNormaliser("http://127.0.0.1:5300")}
 		r.log.Release = release
 		scenario(r)
 		log = r.log
 	})
-	return log
+	return log, wrong
 }
 
 // A deviation is where the reference server answers otherwise than the real one.
@@ -92,8 +113,10 @@ var accepted = []struct {
 }
 
 // compare lists what is otherwise in a transcript than in the recording.
-func compare(t *testing.T, recorded, played transcript) (found []deviation) {
-	require.Equal(t, len(recorded.Sections), len(played.Sections))
+func compare(t *testing.T, recorded, played transcript, wrong []string) (found []deviation) {
+	if len(wrong) > 0 || len(recorded.Sections) != len(played.Sections) {
+		return []deviation{{recorded.Release, "/scenario", "goes on", strings.Join(wrong, "\n")}}
+	}
 	for i, s := range recorded.Sections {
 		got := played.Sections[i].Exchanges
 		for j, x := range s.Exchanges {
@@ -212,9 +235,92 @@ func kindOf(v any) any {
 func TestReferenceServer(t *testing.T) {
 	for _, recorded := range recordings(t) {
 		t.Run(recorded.Release, func(t *testing.T) {
-			for _, d := range compare(t, recorded, play(t, recorded.Release)) {
+			played, wrong := play(t, recorded.Release)
+			for _, d := range compare(t, recorded, played, wrong) {
 				t.Error(d)
 			}
 		})
 	}
 }
+
+// TestAccepted: the list of accepted deviations only gets shorter.
+func TestAccepted(t *testing.T) {
+	require.LessOrEqual(t, len(accepted), 6)
+	for _, a := range accepted {
+		require.NotEmpty(t, a.why)
+		require.NotContains(t, []string{"/status", "/json/code", "/json", "/headers"}, a.path)
+	}
+}
+
+// unjudged are the rows of the table that no recording here can judge, and why.
+var unjudged = map[string]string{
+	"users.email":               "the first user of every recording has an e-mail address",
+	"config.wiped":              "no config that is no JSON was sent: it ruins the plugin",
+	"delete.stale":              "no two removals at once were asked for",
+	"install.races":             "no two installations at once were asked for",
+	"install.races-break":       "the same",
+	"install.drained":           "what becomes of the connection is not recorded",
+	"packages.poison-later":     "the recorded server was cured before its restart",
+	"plugins.mounted":           "what is seen between two answers is not recorded",
+	"runtime.ready-at-once":     "the same",
+	"tasks.dependencies":        "no recorded package has a requirements.txt",
+	"tasks.failed-dependencies": "the same",
+	"tasks.pruning":             "no recording has 200 tasks",
+}
+
+// TestTableIsJudged turns the rows of the table of differences round, one after the other, and wants a recording to notice.
+func TestTableIsJudged(t *testing.T) {
+	if raceEnabled || testing.Short() {
+		t.Skip("it takes a minute, and ten with the race detector")
+	}
+	byRelease := map[string]transcript{}
+	for _, x := range recordings(t) {
+		byRelease[x.Release] = x
+	}
+	srv := langbottest.New(t)
+	for _, row := range srv.Profile() {
+		t.Run(row.Name, func(t *testing.T) {
+			t.Parallel()
+			noticed := ""
+			for _, release := range nearest(row, slices.Collect(maps.Keys(byRelease))) {
+				played, wrong := play(t, release, row.Name)
+				if found := compare(t, byRelease[release], played, wrong); len(found) > 0 {
+					noticed = found[0].String()
+					break
+				}
+			}
+			if why := unjudged[row.Name]; why != "" {
+				t.Logf("no recording judges it: %s", why)
+			}
+			require.Equal(t, unjudged[row.Name] != "", noticed == "", "%s: noticed: %s", row.Name, noticed)
+		})
+	}
+}
+
+// nearest are the releases, those next to the ends of a row first.
+func nearest(row langbottest.Difference, releases []string) []string {
+	slices.SortFunc(releases, func(a, b string) int {
+		if lab.Older(a, b) {
+			return -1
+		}
+		return 1
+	})
+	distance := func(release string) int {
+		best := len(releases)
+		for _, end := range []string{row.First, row.Last} {
+			if end == "" {
+				continue
+			}
+			at := slices.IndexFunc(releases, func(r string) bool { return !lab.Older(r, end) })
+			if at < 0 {
+				at = len(releases) - 1
+			}
+			best = min(best, abs(slices.Index(releases, release)-at))
+		}
+		return best
+	}
+	slices.SortStableFunc(releases, func(a, b string) int { return distance(a) - distance(b) })
+	return releases
+}
+
+func abs(n int) int { return max(n, -n) }

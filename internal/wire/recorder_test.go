@@ -56,7 +56,7 @@ type unstable struct {
 
 // A run asks one server the scenario.
 type run struct {
-	t       *testing.T
+	t       tester
 	server  control
 	client  *http.Client
 	every   time.Duration // between two looks at a task
@@ -68,6 +68,13 @@ type run struct {
 	norm    *normaliser
 	log     transcript
 	genuine bool // it must be no reference server
+}
+
+// tester is the part of testing.T that a run needs.
+type tester interface {
+	require.TestingT
+	Helper()
+	Context() context.Context
 }
 
 // control is what happens to a server beside the requests.
@@ -361,6 +368,13 @@ func tree(t *testing.T, x exchange) any {
 	return v
 }
 
+func present(there bool) json.RawMessage {
+	if there {
+		return json.RawMessage("null")
+	}
+	return json.RawMessage(`"(absent)"`)
+}
+
 // differences lists the places where a and b differ, as paths with slashes.
 func differences(path string, a, b any) []unstable {
 	x, isObject := a.(map[string]any)
@@ -370,6 +384,12 @@ func differences(path string, a, b any) []unstable {
 		keys := maps.Clone(x)
 		maps.Copy(keys, y)
 		for _, key := range slices.Sorted(maps.Keys(keys)) {
+			_, inX := x[key]
+			_, inY := y[key]
+			if inX != inY && x[key] == nil && y[key] == nil { // one has null
+				all = append(all, unstable{Path: path + "/" + key, Got: []json.RawMessage{present(inX), present(inY)}})
+				continue
+			}
 			all = append(all, differences(path+"/"+key, x[key], y[key])...)
 		}
 		return all
