@@ -180,11 +180,13 @@ func (s *Server) Fault(op string, effect Effect, when ...When) {
 	s.faults.rules = append(s.faults.rules, r)
 }
 
-// ClearFaults forgets the faults, happened or not.
-func (s *Server) ClearFaults() {
+// ClearFaults forgets the faults, and tells of those that never happened.
+func (s *Server) ClearFaults() (missed []string) {
+	missed = s.faults.missed()
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
 	s.faults.rules = nil
+	return missed
 }
 
 // choose is the fault of a request; the zero one is none.

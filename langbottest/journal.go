@@ -93,6 +93,12 @@ func excerpt(c *call) string {
 	return text
 }
 
+func (j *journal) clear() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.calls, j.bytes, j.count, j.dropped, j.unmatched = nil, 0, 0, map[string]int{}, nil
+}
+
 func (j *journal) unmatchedRequests() []string {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -122,6 +122,9 @@ func Start(opts ...Option) (*Server, error) {
 	}
 	srv := &Server{APIKey: o.key, Email: o.email, Password: o.password, profile: p, state: newState(p), options: o,
 		journal: &journal{dropped: map[string]int{}, observe: o.observe}}
+	if srv.Email != "" {
+		srv.UserToken = srv.state.login(srv.Email, time.Now())
+	}
 	srv.admit()
 	listener, err := srv.listen()
 	if err != nil {
@@ -136,14 +139,14 @@ func Start(opts ...Option) (*Server, error) {
 	return srv, nil
 }
 
-// admit makes the credentials that the server begins with.
+// admit makes the credentials that the server begins with valid.
 func (s *Server) admit() {
 	if s.APIKey != "" {
-		s.state.addKey(s.APIKey, "global", s.state.now()).id = 0
+		s.state.addKey(s.APIKey, "global", time.Now()).id = 0
 	}
 	if s.Email != "" {
 		s.state.passwords[s.Email] = s.Password
-		s.UserToken = s.state.login(s.Email, s.state.now())
+		s.state.tokens[s.UserToken] = s.Email
 	}
 }
 

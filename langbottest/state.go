@@ -12,7 +12,12 @@ import (
 type state struct {
 	mu      sync.Mutex
 	profile profile
-	ahead   time.Duration // of the real clock
+	content
+}
+
+// content is what a reset forgets.
+type content struct {
+	ahead time.Duration // of the real clock
 
 	rows     []*row         // plugins, in the order of their first installation
 	settings map[string]any // configs that outlived their plugins
@@ -51,8 +56,7 @@ type lastLogin struct {
 }
 
 func newState(p profile) *state {
-	st := &state{
-		profile:       p,
+	st := &state{profile: p, content: content{
 		settings:      map[string]any{},
 		bots:          map[string]*task{},
 		files:         map[string]bool{},
@@ -64,7 +68,7 @@ func newState(p profile) *state {
 		workspace:     newUUID(),
 		account:       newUUID(),
 		maxExtensions: -1,
-	}
+	}}
 	st.boot(st.now())
 	return st
 }
@@ -108,6 +112,18 @@ func (s *Server) Restart() {
 	}
 	s.state.boot(now)
 	s.state.connect(now)
+}
+
+// Reset puts the server back to its beginning, with the credentials of then: nothing is installed or offered, and scripts,
+// faults and the journal are empty. What ran is never done.
+func (s *Server) Reset() {
+	fresh := newState(s.profile)
+	s.ClearFaults()
+	s.journal.clear()
+	s.state.mu.Lock()
+	defer s.state.mu.Unlock()
+	s.state.content = fresh.content
+	s.admit()
 }
 
 // RuntimeDown takes the plugin runtime away, as when it has crashed: plugins are not there until [Server.RuntimeUp].
