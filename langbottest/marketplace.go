@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -66,10 +67,13 @@ func (s *Server) installSlowly(c *call, in *installation, author string) answer 
 	defer s.state.mu.Unlock()
 	s.state.advance(c.now)
 	t := &task{op: in.op, name: "plugin-install-" + in.source, label: in.label, script: s.state.script(in.op, s.profile.steps(in.op))}
-	for i := range t.script.Steps {
-		if t.script.Steps[i].phase == downloads {
-			t.script.Steps[i].For += s.state.slow[author]
-		}
+	t.script.Steps = slices.Clone(t.script.Steps)
+	asked := downloads
+	if in.exception != "" {
+		asked = in.failsAt
+	}
+	if i := slices.IndexFunc(t.script.Steps, func(step Step) bool { return step.phase >= asked }); i >= 0 {
+		t.script.Steps[i].For += s.state.slow[author]
 	}
 	s.state.work(t, in, c.now)
 	return s.state.begin(c, t)

@@ -12,9 +12,7 @@ import (
 // TestCompatibility wants the table to be whole: a row for every case by each of its credentials, a column for every
 // release that is run, and no cell that is empty.
 func TestCompatibility(t *testing.T) {
-	makefile, err := os.ReadFile("../../Makefile")
-	require.NoError(t, err)
-	releases := strings.Split(regexp.MustCompile(`(?m)^RELEASES = (.*)$`).FindStringSubmatch(string(makefile))[1], ",")
+	releases := releases(t)
 	text, err := os.ReadFile("../../COMPATIBILITY.md")
 	require.NoError(t, err)
 	require.Contains(t, string(text), "| by | "+strings.Join(releases, " | ")+" |\n")

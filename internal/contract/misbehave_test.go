@@ -28,6 +28,9 @@ const (
 	otherTask            = "task of another id"
 )
 
+// newest is the release whose reference servers misbehave.
+const newest = "4.11.2"
+
 // TestSuiteNotices runs each case against reference servers that misbehave in turn. Those that are about it must fail.
 func TestSuiteNotices(t *testing.T) {
 	if *real != "" {
@@ -40,7 +43,7 @@ func TestSuiteNotices(t *testing.T) {
 					t.Parallel()
 					spoilt := misbehaving(t, how)
 					if spoilt.patience > 0 {
-						healthy := reference(t)
+						healthy := reference(t, newest, usual)
 						healthy.patience = spoilt.patience
 						require.Empty(t, c.runOn(t.Context(), healthy, credential).failures, "the case needs more patience by itself")
 					}
@@ -62,7 +65,7 @@ func TestSuiteCovers(t *testing.T) {
 
 // misbehaving is a reference server that is wrong in one way.
 func misbehaving(t *testing.T, how string) *target {
-	x := reference(t)
+	x := reference(t, newest, usual)
 	srv := x.reference
 	switch how {
 	case successWithoutEffect:

@@ -26,22 +26,25 @@ func (e *env) behindProxy() *lab.Proxy {
 // cutWhileInstalling starts an installation and cuts the network after a second, for d. The error of restoring comes once
 // that is over.
 func (e *env) cutWhileInstalling(proxy *lab.Proxy, d time.Duration) (*langbot.Operation, <-chan error) {
+	e.slowStart(4 * time.Second)
 	op, err := e.client.Plugins.InstallLocal(e.ctx, e.pack("1.0.0", "await asyncio.sleep(4)"))
 	require.NoError(e, err)
-	time.AfterFunc(time.Second, proxy.Cut)
+	soon := e.scaled(time.Second)
+	time.AfterFunc(soon, proxy.Cut)
 	restored := make(chan error, 1)
-	time.AfterFunc(time.Second+d, func() { restored <- proxy.Restore() })
+	time.AfterFunc(soon+d, func() { restored <- proxy.Restore() })
 	return op, restored
 }
 
 func shortBlackOut(e *env) {
 	proxy := e.behindProxy()
 	defer proxy.Close()
-	op, restored := e.cutWhileInstalling(proxy, 10*time.Second)
+	long := e.scaled(10 * time.Second)
+	op, restored := e.cutWhileInstalling(proxy, long)
 	began := time.Now()
 	done, err := op.Wait(e.ctx)
 	require.NoError(e, err)
-	require.Greater(e, time.Since(began), 10*time.Second, "it was cut off")
+	require.Greater(e, time.Since(began), long, "it was cut off")
 	require.NoError(e, <-restored)
 	require.Equal(e, e.id, done.Plugin.ID)
 	e.remove(langbot.DeleteOptions{})
@@ -50,10 +53,14 @@ func shortBlackOut(e *env) {
 func blackOut(e *env) {
 	proxy := e.behindProxy()
 	defer proxy.Close()
-	op, restored := e.cutWhileInstalling(proxy, time.Minute)
+	if e.target.quick {
+		e.client = e.connect(langbot.WithPolling(langbot.Polling{Interval: 20 * time.Millisecond, Tolerance: 1500 * time.Millisecond}))
+	}
+	long := e.scaled(time.Minute)
+	op, restored := e.cutWhileInstalling(proxy, long)
 	began := time.Now()
 	_, err := op.Wait(e.ctx)
-	require.InDelta(e, 31, time.Since(began).Seconds(), 6, "Polling.Tolerance")
+	require.InDelta(e, e.scaled(31*time.Second).Seconds(), time.Since(began).Seconds(), e.scaled(6*time.Second).Seconds()+0.5, "Polling.Tolerance")
 	var ended *langbot.WaitError
 	require.ErrorAs(e, err, &ended)
 	require.ErrorIs(e, err, langbot.ErrUnreachable)
@@ -77,7 +84,7 @@ func (e *env) backInOrder() {
 
 func runtimeAway(e *env) {
 	e.install(e.pack("1.0.0", "pass"))
-	e.target.lab.KillRuntime()
+	e.target.machine.KillRuntime()
 	require.Eventually(e, func() bool { _, err := e.client.Plugins.List(e.ctx); return err != nil }, 20*time.Second, 200*time.Millisecond)
 	_, listed := e.client.Plugins.List(e.ctx)
 	_, got := e.client.Plugins.Get(e.ctx, e.id)
@@ -87,12 +94,12 @@ func runtimeAway(e *env) {
 		require.NotErrorIs(e, err, langbot.ErrNotFound)
 	}
 	e.startWithoutRuntime()
-	ctx, cancel := context.WithTimeout(e.ctx, 3*time.Second)
+	ctx, cancel := context.WithTimeout(e.ctx, max(e.scaled(3*time.Second), time.Second))
 	defer cancel()
 	err := e.client.System.WaitReady(ctx)
 	require.ErrorIs(e, err, langbot.ErrRuntimeAway)
 	require.ErrorIs(e, err, context.DeadlineExceeded)
-	require.NoError(e, e.target.lab.StartRuntime())
+	require.NoError(e, e.target.machine.StartRuntime())
 	e.backInOrder()
 	p, err := e.client.Plugins.Get(e.ctx, e.id)
 	require.NoError(e, err, "ready means that the plugins are there")
@@ -114,12 +121,13 @@ func (e *env) startWithoutRuntime() {
 
 // runtimeKilled: whatever becomes of the installation, the wait ends, and never in a success that is none.
 func runtimeKilled(e *env) {
-	op, err := e.connect(langbot.WithPolling(langbot.Polling{Hidden: 60 * time.Second})).Plugins.InstallLocal(e.ctx, e.pack("1.0.0", "await asyncio.sleep(6)"))
+	e.slowStart(6 * time.Second)
+	op, err := e.connect(e.polling(langbot.Polling{Hidden: 60 * time.Second})).Plugins.InstallLocal(e.ctx, e.pack("1.0.0", "await asyncio.sleep(6)"))
 	require.NoError(e, err)
-	time.Sleep(2 * time.Second) // it is under way on a real server
-	e.target.lab.KillRuntime()
+	time.Sleep(e.scaled(2 * time.Second)) // it is under way
+	e.target.machine.KillRuntime()
 	started := make(chan error, 1)
-	time.AfterFunc(3*time.Second, func() { started <- e.target.lab.StartRuntime() })
+	time.AfterFunc(e.scaled(3*time.Second), func() { started <- e.target.machine.StartRuntime() })
 	ctx, cancel := context.WithTimeout(e.ctx, 3*time.Minute)
 	defer cancel()
 	done, err := op.Wait(ctx)
@@ -156,15 +164,16 @@ func (e *env) endedHonestly(err error) {
 
 // hostKilled: numbers of tasks start again, and one that another operation has now must not pass for ours.
 func hostKilled(e *env) {
-	op, err := e.connect(langbot.WithPolling(langbot.Polling{Hidden: 45 * time.Second})).Plugins.InstallLocal(e.ctx, e.pack("1.0.0", "await asyncio.sleep(8)"))
+	e.slowStart(8 * time.Second)
+	op, err := e.connect(e.polling(langbot.Polling{Hidden: 45 * time.Second})).Plugins.InstallLocal(e.ctx, e.pack("1.0.0", "await asyncio.sleep(8)"))
 	require.NoError(e, err)
 	var task langbot.Task
 	if !e.hidden() {
 		task, err = op.Poll(e.ctx) // its time of creation is known from here on
 		require.NoError(e, err)
 	}
-	e.target.lab.KillHost()
-	require.NoError(e, e.target.lab.StartHost(e.ctx))
+	e.target.machine.KillHost()
+	require.NoError(e, e.target.machine.StartHost(e.ctx))
 	e.backInOrder()
 	if !e.hidden() {
 		e.impostors(task.ID)
@@ -222,12 +231,12 @@ func sentinel(err error) string {
 
 func readyAfterRestart(e *env) {
 	e.install(e.pack("1.0.0", "await asyncio.sleep(2)"))
-	e.target.lab.KillHost()
-	e.target.lab.KillRuntime()
+	e.target.machine.KillHost()
+	e.target.machine.KillRuntime()
 	ready := make(chan error, 1)
 	go func() { ready <- e.client.System.WaitReady(e.ctx) }()
-	require.NoError(e, e.target.lab.StartRuntime())
-	require.NoError(e, e.target.lab.StartHost(e.ctx))
+	require.NoError(e, e.target.machine.StartRuntime())
+	require.NoError(e, e.target.machine.StartHost(e.ctx))
 	require.NoError(e, <-ready)
 	p, err := e.client.Plugins.Get(e.ctx, e.id)
 	require.NoError(e, err, "ready means that the plugins are there")

@@ -51,7 +51,7 @@ func marketplaceVersion(e *env) {
 
 // ignored wants a wait for a version that the server has ignored to say so.
 func (e *env) ignored(op *langbot.Operation) {
-	client := e.connect(langbot.WithPolling(langbot.Polling{Settle: 5 * time.Second, Hidden: 8 * time.Second}))
+	client := e.connect(e.polling(langbot.Polling{Settle: 5 * time.Second, Hidden: 8 * time.Second}))
 	resumed, err := client.Tasks.Resume(op.Token())
 	require.NoError(e, err)
 	_, err = resumed.Wait(e.ctx)
@@ -94,7 +94,7 @@ func marketplaceMCP(e *env) {
 	if !e.since("4.10.7") {
 		plugin.Version = "0.1.0"
 	}
-	op, err := e.connect(langbot.WithPolling(langbot.Polling{Settle: 5 * time.Second, Hidden: 8 * time.Second})).Plugins.InstallMarketplace(e.ctx, plugin)
+	op, err := e.connect(e.polling(langbot.Polling{Settle: 5 * time.Second, Hidden: 8 * time.Second})).Plugins.InstallMarketplace(e.ctx, plugin)
 	require.NoError(e, err)
 	_, err = op.Wait(e.ctx)
 	switch {

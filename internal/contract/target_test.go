@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,9 +23,10 @@ type target struct {
 	url, key, token string
 	reference       *langbottest.Server // nil: a real one
 	lab             *lab.Server         // nil: the reference server
-	space           *lab.Space
-	github          *lab.GitHub
-	quick           bool          // it is the reference server, which is polled quickly
+	space           marketplace
+	github          gitHub
+	machine         machine
+	quick           bool          // it is the reference server, where everything goes twenty times as fast
 	fixed           bool          // it has a script that cases leave alone
 	patience        time.Duration // of a case; 0: minutes
 }
@@ -34,30 +36,114 @@ const (
 	password = "correct horse battery"
 )
 
+// What is beside a server.
+type (
+	marketplace interface {
+		Add(plugin, version string, archive []byte)
+		AddMCP(name string)
+		Delay(author string, d time.Duration)
+	}
+	gitHub interface {
+		Add(repo, tag, file string, archive []byte) (release, asset int64)
+		Fail(away bool)
+	}
+	machine interface {
+		KillHost()
+		StartHost(ctx context.Context) error
+		KillRuntime()
+		StartRuntime() error
+	}
+)
+
+// beside is all of it for a reference server.
+type beside struct{ *langbottest.Server }
+
+func (b beside) Add(_, _ string, archive []byte) { b.AddMarketplace(archive) }
+
+func (b beside) AddMCP(name string) {
+	author, name, _ := strings.Cut(name, "/")
+	b.AddMarketplaceMCP(author, name)
+}
+
+func (b beside) Delay(author string, d time.Duration) { b.SlowMarketplace(author, d/4) }
+
+func (b beside) KillHost() {}
+
+func (b beside) StartHost(context.Context) error {
+	b.Restart()
+	return nil
+}
+
+func (b beside) KillRuntime() { b.RuntimeDown() }
+
+func (b beside) StartRuntime() error {
+	b.RuntimeUp()
+	return nil
+}
+
+// onGitHub is the GitHub of a reference server.
+type onGitHub struct{ *langbottest.Server }
+
+func (g onGitHub) Add(repo, tag, file string, archive []byte) (release, asset int64) {
+	owner, repo, _ := strings.Cut(repo, "/")
+	return g.AddGitHub(owner, repo, tag, file, archive)
+}
+
+func (g onGitHub) Fail(away bool) {
+	if g.ClearFaults(); away {
+		g.Fault("POST /api/v1/plugins/github/releases", langbottest.Status(http.StatusInternalServerError))
+	}
+}
+
+// haste is how much faster than real servers the reference server is.
+const haste = 20
+
+// scaled is how long something takes on the target that takes d on a real server.
+func (e *env) scaled(d time.Duration) time.Duration {
+	if e.target.quick {
+		return d / haste
+	}
+	return d
+}
+
+// polling is an option, with the patience that the target needs.
+func (e *env) polling(p langbot.Polling) langbot.Option {
+	p.Settle, p.Hidden = e.scaled(p.Settle), e.scaled(p.Hidden)
+	if e.target.quick {
+		p.Interval = 20 * time.Millisecond
+	}
+	return langbot.WithPolling(p)
+}
+
 // lifetime is how long a user's token lasts on the strict server.
 const lifetime = 6 * time.Second
 
 // reference starts a reference server for one case.
-func reference(t *testing.T) *target {
-	srv := langbottest.New(t, langbottest.AllowUnmatched())
-	return &target{version: referenceVersion, url: srv.URL, key: srv.APIKey, token: srv.UserToken, reference: srv, quick: true}
+func reference(t *testing.T, version string, on server) *target {
+	srv := langbottest.New(t, langbottest.Version(version), langbottest.AllowUnmatched(), langbottest.Credentials("global-test-key", email, password))
+	if on == strict {
+		srv.LimitExtensions(1)
+	}
+	return &target{version: version, url: srv.URL, key: srv.APIKey, token: srv.UserToken, reference: srv, quick: true,
+		space: beside{srv}, github: onGitHub{srv}, machine: beside{srv}}
 }
 
 // start starts a real LangBot with a user and both kinds of credentials.
 func start(t *testing.T, version string, on server) *target {
 	began := time.Now()
-	x := &target{version: version, space: lab.NewSpace()}
-	t.Cleanup(x.space.Close)
-	var err error
-	x.github, err = lab.NewGitHub(t.TempDir())
+	space := lab.NewSpace()
+	t.Cleanup(space.Close)
+	hub, err := lab.NewGitHub(t.TempDir())
 	require.NoError(t, err)
-	t.Cleanup(x.github.Close)
-	settings := append(x.space.Settings(), x.github.Settings()...)
+	t.Cleanup(hub.Close)
+	x := &target{version: version, space: space, github: hub}
+	settings := append(space.Settings(), hub.Settings()...)
 	if on == strict {
 		settings = append(settings, "SYSTEM__LIMITATION__MAX_EXTENSIONS=1", fmt.Sprintf("SYSTEM__JWT__EXPIRE=%d", int(lifetime.Seconds())))
 	}
 	x.lab, err = lab.Start(t.Context(), version, t.TempDir(), settings...)
 	require.NoError(t, err)
+	x.machine = x.lab
 	t.Cleanup(x.lab.Close)
 	t.Logf("LangBot %s answers at %s after %v", version, x.lab.URL, time.Since(began).Round(time.Second))
 	x.url, x.key = x.lab.URL, x.lab.APIKey
@@ -84,7 +170,7 @@ func (x *target) options(credential string) []langbot.Option {
 		opts = []langbot.Option{langbot.WithUserToken(x.token)}
 	}
 	if x.quick {
-		opts = append(opts, langbot.WithPolling(langbot.Polling{Interval: 20 * time.Millisecond, Settle: 300 * time.Millisecond, Tolerance: 4 * time.Second}))
+		opts = append(opts, langbot.WithPolling(langbot.Polling{Interval: 20 * time.Millisecond, Settle: 1500 * time.Millisecond, Tolerance: 4 * time.Second}))
 	}
 	return opts
 }
@@ -144,4 +230,9 @@ func (e *env) onReference(script langbottest.Script) {
 	if e.target.reference != nil && !e.target.fixed {
 		e.target.reference.On(langbottest.AnyInstall, script)
 	}
+}
+
+// slowStart has the next plugins take d to start, as the code of their packages says.
+func (e *env) slowStart(d time.Duration) {
+	e.onReference(langbottest.Script{Steps: []langbottest.Step{{Action: "waiting for plugin initialization", Percent: 84, For: e.scaled(d)}}})
 }

@@ -179,7 +179,7 @@ func (e *env) switchOff() int64 {
 		return id >= 0
 	}, 10*time.Second, 100*time.Millisecond)
 	require.NoError(e, client.Call(e.ctx, "PUT", "/api/v1/platform/bots/"+made.UUID, bot(false), nil))
-	time.Sleep(time.Second) // until it is cancelled; real servers only
+	time.Sleep(e.scaled(time.Second)) // until it is cancelled
 	return id
 }
 
