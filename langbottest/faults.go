@@ -2,6 +2,7 @@ package langbottest
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strconv"
@@ -28,6 +29,7 @@ func Latency(d time.Duration) Effect {
 // Stall does no work and never answers. The request ends when the client gives up, or the server is closed.
 func Stall() Effect {
 	return Effect{name: "stall", wait: func(r *http.Request) bool {
+		_, _ = io.Copy(io.Discard, r.Body) // until then nobody notices that the client has gone
 		<-r.Context().Done()
 		return false
 	}}
@@ -39,8 +41,12 @@ func Status(code int) Effect {
 }
 
 // Respond answers with a status and a JSON body, and does no work. It is for what LangBot says in states that this server
-// does not have, such as a login that wants a second factor.
+// does not have, such as a login that wants a second factor. A body of type []byte is sent as it is, JSON or not.
 func Respond(code int, body any) Effect {
+	if raw, isRaw := body.([]byte); isRaw {
+		return answering("respond", answer{status: code, raw: raw, kind: "application/json"})
+	}
+	encode(body) // what is no JSON panics here rather than in a request
 	return answering("respond", answer{status: code, body: body})
 }
 

@@ -89,9 +89,6 @@ const (
 	opConfig      = "PUT /api/v1/plugins/{author}/{name}/config"
 )
 
-// Operations returns what [Server.On] takes.
-func Operations() []string { return slices.Clone(operations) }
-
 var operations = []string{AnyInstall, opLocal, opMarketplace, opGitHub, opDelete, opUpgrade, opConfig}
 
 // Release lets the oldest operation of a route that holds at a step go on, and reports whether there was one. An empty op

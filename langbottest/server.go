@@ -34,6 +34,7 @@ type Server struct {
 	options options
 	tb      TB // nil outside of a test
 	http    *http.Server
+	end     context.CancelFunc // of what requests still wait for
 	client  *http.Client
 	serving sync.WaitGroup
 	conns   sync.WaitGroup
@@ -130,7 +131,10 @@ func Start(opts ...Option) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("langbottest: %w", err)
 	}
-	srv.http = &http.Server{Handler: srv.handler(), ConnState: srv.track, ReadHeaderTimeout: time.Minute}
+	var open context.Context
+	open, srv.end = context.WithCancel(context.Background())
+	srv.http = &http.Server{Handler: srv.handler(), ConnState: srv.track, ReadHeaderTimeout: time.Minute,
+		BaseContext: func(net.Listener) context.Context { return open }}
 	srv.serving.Add(1)
 	go func() {
 		defer srv.serving.Done()
@@ -181,6 +185,7 @@ func (s *Server) Client() *http.Client { return s.client }
 
 // Close stops the server and waits for its connections to end. It is safe to call more than once.
 func (s *Server) Close() {
+	s.end()
 	s.client.CloseIdleConnections()
 	_ = s.http.Shutdown(closedContext()) // refuses new connections and closes idle ones at once
 	_ = s.http.Close()

@@ -86,12 +86,19 @@ func (p plugin) data() ([]byte, error) {
 
 // made is the archive of a small plugin, if it may have such a name.
 func made(p plugin) (data []byte, err error) {
+	err = told(func() { data = langbottest.Archive(p.Author, p.Name, p.Version) })
+	return data, err
+}
+
+// told does what the server panics at if it is asked in vain, and returns that as an error.
+func told(do func()) (err error) {
 	defer func() {
 		if why := recover(); why != nil {
 			err = fmt.Errorf("%v", why)
 		}
 	}()
-	return langbottest.Archive(p.Author, p.Name, p.Version), nil
+	do()
+	return nil
 }
 
 func addPlugin(srv *langbottest.Server, body json.RawMessage) (any, error) {
@@ -195,16 +202,12 @@ func setScript(srv *langbottest.Server, body json.RawMessage) (any, error) {
 	case !known:
 		return nil, fmt.Errorf("end: %q is none of succeed, fail, fail-to-start, hang, no-effect, cancelled and vanish", s.End)
 	}
-	if !slices.Contains(langbottest.Operations(), s.Op) {
-		return nil, fmt.Errorf("op: %q is none of %s", s.Op, strings.Join(langbottest.Operations(), ", "))
-	}
 	script := langbottest.Script{End: end}
 	for _, step := range s.Steps {
 		script.Steps = append(script.Steps, langbottest.Step{Action: step.Action, Percent: step.Percent, For: time.Duration(step.For),
 			Polls: step.Polls, Hold: step.Hold})
 	}
-	srv.On(s.Op, script)
-	return nil, nil
+	return nil, told(func() { srv.On(s.Op, script) }) // there may be no such operation
 }
 
 func release(srv *langbottest.Server, body json.RawMessage) (any, error) {
@@ -260,7 +263,7 @@ func (f fault) effect() (langbottest.Effect, error) {
 	return langbottest.Effect{}, fmt.Errorf("effect: %q is none of status, page, respond, busy, latency, drip, truncate, malformed, reset, lose-answer and stall", f.Effect)
 }
 
-func addFault(srv *langbottest.Server, body json.RawMessage) (_ any, err error) {
+func addFault(srv *langbottest.Server, body json.RawMessage) (any, error) {
 	var f fault
 	if err := decode(body, &f); err != nil {
 		return nil, err
@@ -279,13 +282,7 @@ func addFault(srv *langbottest.Server, body json.RawMessage) (_ any, err error) 
 	if f.Optional {
 		when = append(when, langbottest.Optional())
 	}
-	defer func() {
-		if why := recover(); why != nil { // there is no such route
-			err = fmt.Errorf("%v", why)
-		}
-	}()
-	srv.Fault(f.Op, effect, when...)
-	return nil, nil
+	return nil, told(func() { srv.Fault(f.Op, effect, when...) }) // there may be no such route
 }
 
 func clearFaults(srv *langbottest.Server, _ json.RawMessage) (any, error) {
@@ -330,18 +327,12 @@ func setRuntime(srv *langbottest.Server, body json.RawMessage) (any, error) {
 	return nil, nil
 }
 
-func addLog(srv *langbottest.Server, body json.RawMessage) (_ any, err error) {
+func addLog(srv *langbottest.Server, body json.RawMessage) (any, error) {
 	var line struct{ Plugin, Level, Text string }
 	if err := decode(body, &line); err != nil {
 		return nil, err
 	}
-	defer func() {
-		if why := recover(); why != nil { // there is no such plugin or level
-			err = fmt.Errorf("%v", why)
-		}
-	}()
-	srv.Log(line.Plugin, line.Level, line.Text)
-	return nil, nil
+	return nil, told(func() { srv.Log(line.Plugin, line.Level, line.Text) }) // there may be no such plugin or level
 }
 
 func restart(srv *langbottest.Server, _ json.RawMessage) (any, error) {

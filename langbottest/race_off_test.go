@@ -1,0 +1,5 @@
+//go:build !race
+
+package langbottest_test
+
+const raceEnabled = false
