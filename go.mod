@@ -7,9 +7,7 @@ require (
 	github.com/jarcoal/httpmock v1.4.2
 	github.com/stretchr/testify v1.12.1
 	go.yaml.in/yaml/v3 v3.0.6
+	pgregory.net/rapid v1.3.0
 )
 
-require (
-	github.com/hashicorp/go-cleanhttp v0.5.2 // indirect
-	pgregory.net/rapid v1.3.0 // indirect
-)
+require github.com/hashicorp/go-cleanhttp v0.5.2 // indirect

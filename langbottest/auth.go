@@ -76,7 +76,7 @@ func (s *Server) wanted(a auth) auth {
 
 func (s *Server) identify(c *call, wanted auth) (identity, *answer) {
 	secret, inKeyHeader := c.Header.Get("X-API-Key"), true
-	if secret == "" || wanted == userOnly || wanted == accountOnly {
+	if secret == "" || wanted == userOnly || wanted == accountOnly || s.profile.has(describedBearer) {
 		secret, inKeyHeader = c.Header.Get("Authorization"), false
 	}
 	if wanted == accountOnly && !strings.HasPrefix(secret, "Bearer ") {

@@ -41,7 +41,11 @@ func Status(code int) Effect {
 }
 
 // Respond answers with a status and a JSON body, and does no work. It is for what LangBot says in states that this server
-// does not have, such as a login that wants a second factor. A body of type []byte is sent as it is, JSON or not.
+// does not have, such as a login that wants a second factor:
+//
+//	langbottest.Respond(401, map[string]any{"code": "totp_required", "msg": "…", "data": map[string]any{"challenge_token": "…"}})
+//
+// A body of type []byte is sent as it is, JSON or not.
 func Respond(code int, body any) Effect {
 	if raw, isRaw := body.([]byte); isRaw {
 		return answering("respond", answer{status: code, raw: raw, kind: "application/json"})
@@ -169,8 +173,8 @@ type faults struct {
 }
 
 // Fault has requests of an operation go wrong, by the route's pattern, by [AnyInstall], or all if op is empty: all of them,
-// unless when says which. A request has one fault at most, the first one that fits; faults count the requests that come
-// to them. A fault that never happened fails the test, unless it is [Optional]. It panics if there is no such route.
+// unless when says which. Requests are counted from the fault's beginning, those too that another fault takes: of several
+// that fit, a request has the one that was asked for first. A fault that never happened fails the test, unless it is [Optional]. It panics if there is no such route.
 func (s *Server) Fault(op string, effect Effect, when ...When) {
 	if op != "" && !isOperation(op) {
 		verb, path, _ := strings.Cut(op, " ")
@@ -199,17 +203,21 @@ func (s *Server) ClearFaults() (missed []string) {
 func (f *faults) choose(op string) Effect {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	var effect *Effect
 	for _, r := range f.rules {
 		if !fits(r.op, op) {
 			continue
 		}
 		r.seen++
-		if r.when.nth == 0 && r.when.first == 0 || r.seen == r.when.nth || r.seen <= r.when.first {
+		if effect == nil && (r.when.nth == 0 && r.when.first == 0 || r.seen == r.when.nth || r.seen <= r.when.first) {
 			r.fired++
-			return r.effect
+			effect = &r.effect
 		}
 	}
-	return Effect{}
+	if effect == nil {
+		return Effect{}
+	}
+	return *effect
 }
 
 // missed tells of the faults that never happened.

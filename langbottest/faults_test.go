@@ -112,6 +112,7 @@ func TestWhichRequests(t *testing.T) {
 	srv.Fault("GET /healthz", langbottest.Status(501), langbottest.First(3))
 	srv.Fault("GET /healthz", langbottest.Status(502), langbottest.Nth(5))
 	srv.Fault("", langbottest.Status(503), langbottest.Nth(40))
+	srv.Fault("GET /healthz", langbottest.Reset(), langbottest.First(3), langbottest.Optional()) // those have theirs
 	statuses := [600]atomic.Int64{}
 	var wg sync.WaitGroup
 	for range 100 {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"mime"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -17,11 +18,11 @@ type Call struct {
 	Method string
 	Path   string // as the client wrote it, without its query
 	Query  string
-	By     string // "key", "user", or empty
+	By     string // "key", "user", or empty: nobody, or not looked at because of a fault
 	Status int    // of the answer; 0: none was given, as by a fault
 	Time   time.Time
 	Bytes  int    // of the body, as far as it was read
-	Digest string // SHA-256 of the body, in hexadecimal; empty without one
+	Digest string // SHA-256 of the body, in hexadecimal; empty without one. Of an upload, the form's boundary is in it
 	Body   string // its beginning, if it is JSON, with secrets as ***
 }
 
@@ -33,6 +34,7 @@ const (
 )
 
 type journal struct {
+	observing sync.Mutex // taken first; observers may look at the journal
 	mu        sync.Mutex
 	calls     []Call
 	bytes     int
@@ -54,20 +56,31 @@ func (j *journal) add(c *call, status int) {
 		sum := sha256.Sum256(c.body.data)
 		entry.Digest = hex.EncodeToString(sum[:])
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.count++
-	entry.Seq = j.count
-	j.keep(entry)
-	if c.route == nil && c.Method != "OPTIONS" && len(j.unmatched) < 100 {
-		j.unmatched = append(j.unmatched, fmt.Sprintf("%s %s: no such route; the closest is %q", c.Method, entry.Path, closest(c.Method, c.URL.Path)))
+	j.observing.Lock()
+	defer j.observing.Unlock()
+	entry = j.keep(entry)
+	if c.route == nil && c.Method != http.MethodOptions && !ofSomeRelease(c.Method, c.URL.Path) {
+		j.noteUnmatched(fmt.Sprintf("%s %s: no such route; the closest is %q", c.Method, entry.Path, closest(c.Method, c.URL.Path)))
 	}
 	if j.observe != nil {
 		j.observe(entry)
 	}
 }
 
-func (j *journal) keep(entry Call) {
+func (j *journal) noteUnmatched(text string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.unmatched) < 100 {
+		j.unmatched = append(j.unmatched, text)
+	}
+}
+
+// keep numbers an entry, and drops older ones for it.
+func (j *journal) keep(entry Call) Call {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.count++
+	entry.Seq = j.count
 	j.calls = append(j.calls, entry)
 	j.bytes += len(entry.Body)
 	for len(j.calls) > journalSize || j.bytes > journalBytes {
@@ -75,6 +88,7 @@ func (j *journal) keep(entry Call) {
 		j.bytes -= len(j.calls[0].Body)
 		j.calls = j.calls[1:]
 	}
+	return entry
 }
 
 // excerpt is the beginning of a JSON body, without its secrets.

@@ -49,8 +49,15 @@ func ask(t *testing.T, srv *langbottest.Server, method, path, credential, conten
 // upload sends an archive as the form's part with the given disposition.
 func upload(t *testing.T, srv *langbottest.Server, credential, field, fileName string, data []byte) reply {
 	t.Helper()
-	var form bytes.Buffer
-	w := multipart.NewWriter(&form)
+	contentType, form := multiparts(t, field, fileName, data)
+	return ask(t, srv, "POST", "/api/v1/plugins/install/local", credential, contentType, form)
+}
+
+// multiparts is the form of an upload, the same each time for the same data.
+func multiparts(t *testing.T, field, fileName string, data []byte) (contentType string, form []byte) {
+	var out bytes.Buffer
+	w := multipart.NewWriter(&out)
+	require.NoError(t, w.SetBoundary("the-same-every-time"))
 	if fileName == "" {
 		require.NoError(t, w.WriteField(field, string(data)))
 	} else {
@@ -59,7 +66,7 @@ func upload(t *testing.T, srv *langbottest.Server, credential, field, fileName s
 		_, _ = part.Write(data)
 	}
 	require.NoError(t, w.Close())
-	return ask(t, srv, "POST", "/api/v1/plugins/install/local", credential, w.FormDataContentType(), form.Bytes())
+	return w.FormDataContentType(), out.Bytes()
 }
 
 func TestAnswersAsRecorded(t *testing.T) {

@@ -17,13 +17,20 @@ type difference struct {
 	name        string
 	first, last string // releases, both included; empty: open
 	what        string
+	described   bool // by the published description, and done by no release
 }
 
 func since(name, first, what string) *difference { return between(name, first, "", what) }
 func until(name, last, what string) *difference  { return between(name, "", last, what) }
 
 func between(name, first, last, what string) *difference {
-	d := &difference{name, first, last, what}
+	d := &difference{name: name, first: first, last: last, what: what}
+	table = append(table, d)
+	return d
+}
+
+func described(name, what string) *difference {
+	d := &difference{name: name, what: what, described: true}
 	table = append(table, d)
 	return d
 }
@@ -166,13 +173,19 @@ var (
 	readyAtOnce     = between("runtime.ready-at-once", "4.10.7", "4.10.8", "a runtime that is back has its plugins at once; else none for a moment")
 )
 
+// What LangBot's published description of its API says, and no release does.
+var (
+	describedIDs    = described("document.task-ids", "a task_id is a text")
+	describedBearer = described("document.bearer", "API keys are taken after Bearer only")
+)
+
 // A release is a version of LangBot, as numbers.
 type release [3]int
 
 var oldest = release{4, 6, 0}
 
 func parseRelease(version string) (r release, err error) {
-	parts := strings.Split(version, ".")
+	parts := strings.Split(strings.TrimPrefix(version, "v"), ".")
 	if len(parts) != len(r) {
 		return r, fmt.Errorf("version %q is not of the form 4.11.2", version)
 	}
@@ -194,14 +207,18 @@ type profile struct {
 }
 
 // newProfile evaluates the table for a release, and turns the negated rows round.
-func newProfile(version string, negated []string) (profile, error) {
+func newProfile(version string, document bool, negated []string) (profile, error) {
 	r, err := parseRelease(version)
 	if err != nil {
 		return profile{}, err
 	}
-	p := profile{version, map[*difference]bool{}}
+	p := profile{strings.TrimPrefix(version, "v"), map[*difference]bool{}}
 	for _, d := range table {
-		p.on[d] = d.covers(r) != slices.Contains(negated, d.name)
+		holds := d.covers(r)
+		if d.described {
+			holds = document
+		}
+		p.on[d] = holds != slices.Contains(negated, d.name)
 	}
 	for _, name := range negated {
 		if !slices.ContainsFunc(table, func(d *difference) bool { return d.name == name }) {
@@ -231,7 +248,7 @@ func (p profile) has(d *difference) bool { return d == nil || p.on[d] }
 // A Difference is a row of the table of differences between releases.
 type Difference struct {
 	Name        string // for [Negate]
-	First, Last string // the releases that do it, both included; empty: from the oldest on, up to the newest
+	First, Last string // the releases that do it, both included; empty: from the oldest on, up to the newest. Rows of [Document] have neither
 	What        string // it is that they do
 	Holds       bool   // for the release that this server answers as
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -160,6 +161,15 @@ func (s *Server) fenced(c *call) bool {
 	defer s.state.mu.Unlock()
 	s.state.advance(c.now)
 	return !s.state.connected(c.now) || s.state.poisoned
+}
+
+// ofSomeRelease reports whether a request fits a route of any release: a client may ask, to find out.
+func ofSomeRelease(method, path string) bool {
+	return slices.ContainsFunc(routes, func(r route) bool {
+		verb, pattern, _ := strings.Cut(r.pattern, " ")
+		_, fits := matchPath(pattern, path, true)
+		return fits && verb == method
+	})
 }
 
 // match finds the route of a request, and the methods that its path takes otherwise.

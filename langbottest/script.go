@@ -50,10 +50,10 @@ const (
 // The ends of a task.
 var (
 	Succeed              = End{kind: succeed}
-	Hang                 = End{kind: hang}     // in its last step, for ever
+	Hang                 = End{kind: hang}     // in its last step, for ever; for a while: a Step with Hold
 	SucceedWithoutEffect = End{kind: noEffect} // the task succeeds, and nothing has changed
 	Cancelled            = End{kind: cancel}   // nothing has changed
-	Vanish               = End{kind: vanish}   // the work is done, and the server knows nothing of the task any more
+	Vanish               = End{kind: vanish}   // the work is done, and from the next request on the task is not known any more
 )
 
 // Fail ends a task with an exception. Nothing has changed.

@@ -22,7 +22,7 @@ type TB interface {
 // A Server is a running reference server. Its fields do not change.
 type Server struct {
 	URL       string // base URL, such as "http://127.0.0.1:41523"
-	APIKey    string // the server's global key, with every permission
+	APIKey    string // the server's global key, with every permission; POST /api/v1/apikeys makes others, with the "scopes" asked for
 	UserToken string // a user's token, as a login gives it
 	Email     string // the user's login
 	Password  string
@@ -42,6 +42,7 @@ type Server struct {
 
 type options struct {
 	version         string
+	document        bool
 	negated         []string
 	address         string
 	memory          bool
@@ -54,21 +55,29 @@ type options struct {
 // An Option changes how a server works.
 type Option func(*options)
 
-// Version is the release that the server answers as, such as "4.10.6": any from 4.6.0 on. One that is newer than the table
+// Version is the release that the server answers as, such as "4.10.6" or "v4.10.6": any from 4.6.0 on. One that is newer than the table
 // of differences does what the newest there does. The default is "4.11.2".
 func Version(release string) Option { return func(o *options) { o.version = release } }
+
+// Document has the server do to the letter what LangBot's published description of its API says, in the edition for 4.4.1,
+// the last that has uploads: the ids of tasks are texts, and credentials are taken after Bearer only. What it does not say
+// is as in LangBot 4.6.0, the release next to it, or as in that of a [Version] that is given after it.
+func Document() Option {
+	return func(o *options) { o.version, o.document = "4.6.0", true }
+}
 
 // Negate turns a row of the table of differences round, by its name in [Server.Profile]: for servers that are like a
 // release but for one thing, and to see what a client makes of that.
 func Negate(row string) Option { return func(o *options) { o.negated = append(o.negated, row) } }
 
-// InMemory serves connections inside the process instead of a loopback port. Only [Server.Client] reaches them.
+// InMemory serves connections inside the process instead of a loopback port. Only [Server.Client] reaches them: give it to
+// every client, as by langbot.WithHTTPClient.
 func InMemory() Option { return func(o *options) { o.memory = true } }
 
 // Address is where the server listens, as in net.Listen. The default is a free port on the loopback interface.
 func Address(addr string) Option { return func(o *options) { o.address = addr } }
 
-// AllowUnmatched lets requests of routes that the server does not have pass, instead of failing the test.
+// AllowUnmatched lets requests of routes that no release has pass, instead of failing the test.
 func AllowUnmatched() Option { return func(o *options) { o.allowUnmatched = true } }
 
 // Credentials are those that the server knows from the start, instead of made-up ones: the global API key, and a user's
@@ -77,11 +86,12 @@ func Credentials(apiKey, email, password string) Option {
 	return func(o *options) { o.key, o.email, o.password = apiKey, email, password }
 }
 
-// Observe has every request told to f once it is answered, before its client sees the answer. Requests wait for f.
+// Observe has every request told to f once it is answered, before its client sees the answer: one at a time, in their
+// order. Requests wait for f, which may ask the server for anything but requests of its API.
 func Observe(f func(Call)) Option { return func(o *options) { o.observe = f } }
 
-// New starts a server for a test and closes it at the test's end. A request of a route that the server does not have
-// fails the test, with the closest route it has, and so does a fault that never happened.
+// New starts a server for a test and closes it at the test's end. A request of a route that no release has fails
+// the test, with the closest one, and so does a fault that never happened.
 func New(tb TB, opts ...Option) *Server {
 	tb.Helper()
 	srv, err := Start(opts...)
@@ -117,7 +127,7 @@ func Start(opts ...Option) (*Server, error) {
 	for _, opt := range opts {
 		opt(&o)
 	}
-	p, err := newProfile(o.version, o.negated)
+	p, err := newProfile(o.version, o.document, o.negated)
 	if err != nil {
 		return nil, fmt.Errorf("langbottest: %w", err)
 	}

@@ -2,6 +2,7 @@ package langbottest
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -58,6 +59,9 @@ func (st *state) begin(c *call, t *task) answer {
 	st.add(t, c.now)
 	if t.row != nil {
 		t.row.busy = t
+	}
+	if st.profile.has(describedIDs) {
+		return ok(map[string]any{"task_id": strconv.FormatInt(t.id, 10)})
 	}
 	return ok(map[string]any{"task_id": t.id})
 }

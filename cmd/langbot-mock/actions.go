@@ -90,11 +90,15 @@ func made(p plugin) (data []byte, err error) {
 	return data, err
 }
 
-// told does what the server panics at if it is asked in vain, and returns that as an error.
+// told does what the server panics at, with a text, if it is asked in vain, and returns that as an error.
 func told(do func()) (err error) {
 	defer func() {
-		if why := recover(); why != nil {
-			err = fmt.Errorf("%v", why)
+		switch why := recover().(type) {
+		case nil:
+		case string:
+			err = errors.New(why)
+		default:
+			panic(why)
 		}
 	}()
 	do()
@@ -222,7 +226,7 @@ func release(srv *langbottest.Server, body json.RawMessage) (any, error) {
 type fault struct {
 	Op       string
 	Effect   string
-	Code     int      // of status, page and respond
+	Status   int      // of status, page and respond
 	Body     any      // of respond
 	For      duration // of latency, drip and busy
 	Bytes    int      // of truncate
@@ -232,17 +236,17 @@ type fault struct {
 }
 
 func (f fault) effect() (langbottest.Effect, error) {
-	withCode := slices.Contains([]string{"status", "page", "respond"}, f.Effect)
-	if withCode && (f.Code < 200 || f.Code > 599) {
-		return langbottest.Effect{}, fmt.Errorf("code: %d is no status of an answer", f.Code)
+	withStatus := slices.Contains([]string{"status", "page", "respond"}, f.Effect)
+	if withStatus && (f.Status < 200 || f.Status > 599) {
+		return langbottest.Effect{}, fmt.Errorf("status: %d is none of an answer", f.Status)
 	}
 	switch d := time.Duration(f.For); f.Effect {
 	case "status":
-		return langbottest.Status(f.Code), nil
+		return langbottest.Status(f.Status), nil
 	case "page":
-		return langbottest.Page(f.Code), nil
+		return langbottest.Page(f.Status), nil
 	case "respond":
-		return langbottest.Respond(f.Code, f.Body), nil
+		return langbottest.Respond(f.Status, f.Body), nil
 	case "busy":
 		return langbottest.Busy(d), nil
 	case "latency":

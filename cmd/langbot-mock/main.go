@@ -59,13 +59,13 @@ func parseFlags(args []string, stderr io.Writer) (c config, err error) {
 	flags.SetOutput(stderr)
 	flags.StringVar(&c.Addr, "addr", "127.0.0.1:5300", "`address` to serve LangBot at; port 0 is a free one")
 	flags.StringVar(&c.Admin, "admin", "", "`address` to serve the admin API at; empty: nowhere")
-	flags.StringVar(&c.Version, "version", "4.11.2", "`release` to answer as, from 4.6.0 on")
+	flags.StringVar(&c.Version, "version", "4.11.2", "`release` to answer as, from 4.6.0 on, or \"document\": as the published description says")
 	flags.StringVar(&c.APIKey, "api-key", "", "global API `key`; empty: none")
 	flags.StringVar(&c.User, "user", "", "e-mail `address` of the user; empty: none yet, as on a new server")
 	flags.StringVar(&c.Password, "password", "", "`password` of the user")
-	flags.StringVar(&c.Seed, "seed", "", "`file` of what the server has, see GET /__mock/v1/openapi.json")
-	flags.StringVar(&c.Script, "script", "", "`file` of how operations run")
-	flags.StringVar(&c.Faults, "faults", "", "`file` of what goes wrong")
+	flags.StringVar(&c.Seed, "seed", "", "`file` of what the server has: [{\"plugins\": {\"author\": …}}, {\"limits\": …}, …], by the actions of the admin API")
+	flags.StringVar(&c.Script, "script", "", "`file` of how operations run: a list of bodies of POST /__mock/v1/scripts")
+	flags.StringVar(&c.Faults, "faults", "", "`file` of what goes wrong: a list of bodies of POST /__mock/v1/faults")
 	flags.StringVar(&c.Log, "log", "", "log every request to stderr, as text or json")
 	flags.BoolVar(&c.printConfig, "print-config", false, "print what the flags say, and end")
 	if err := flags.Parse(args); err != nil {
@@ -95,7 +95,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if c.printConfig {
 		return c.print(stdout)
 	}
-	srv, err := langbottest.Start(langbottest.Version(c.Version), langbottest.Address(c.Addr), langbottest.Credentials(c.APIKey, c.User, c.Password),
+	answersAs := langbottest.Version(c.Version)
+	if c.Version == "document" {
+		answersAs = langbottest.Document()
+	}
+	srv, err := langbottest.Start(answersAs, langbottest.Address(c.Addr), langbottest.Credentials(c.APIKey, c.User, c.Password),
 		langbottest.Observe(c.logger(stderr)))
 	if err != nil {
 		return err

@@ -132,7 +132,7 @@ func TestActions(t *testing.T) {
 	require.Equal(t, "3.0.0", state["plugins"].([]any)[0].(map[string]any)["version"])
 	require.Equal(t, "succeeded", state["tasks"].([]any)[0].(map[string]any)["state"])
 
-	act("faults", `{"op":"GET /api/v1/plugins","effect":"status","code":502,"first":1}`)
+	act("faults", `{"op":"GET /api/v1/plugins","effect":"status","status":502,"first":1}`)
 	act("faults", `{"op":"GET /healthz","effect":"reset"}`)
 	status, _ := plugins()
 	require.Equal(t, 502, status)
@@ -162,7 +162,7 @@ func TestRefusals(t *testing.T) {
 		"marketplace":  {`{"author":""}`, `1`},
 		"github":       {`{"owner":"a"}`, `{"owner":"a","repo":"b","tag":"c","file":"d","plugin":{}}`},
 		"scripts":      {`{"op":"GET /healthz"}`, `{"op":"POST /api/v1/plugins/install/","end":"explode"}`, `{"op":"POST /api/v1/plugins/install/","steps":[{"for":"-1s"}]}`},
-		"faults":       {`{"effect":"nope"}`, `{"effect":"status","code":7}`, `{"op":"GET /nope","effect":"reset"}`},
+		"faults":       {`{"effect":"nope"}`, `{"effect":"status","status":7}`, `{"op":"GET /nope","effect":"reset"}`},
 		"clock":        {`{"advance":"soon"}`, `{"advance":5}`},
 		"limits":       {`{}`},
 		"runtime":      {`{}`},
@@ -190,7 +190,7 @@ func TestFiles(t *testing.T) {
 	told, _ := start(t, "-api-key", "a-long-api-key",
 		"-seed", file("[\n {\"plugins\": {\"author\": \"acme\", \"name\": \"hello\", \"version\": \"1\"}},\n {\"limits\": {\"extensions\": 9}}\n]\n"),
 		"-script", file(`[{"op": "POST /api/v1/plugins/install/", "end": "hang"}]`),
-		"-faults", file(`[{"op": "GET /healthz", "effect": "page", "code": 502, "optional": true}]`))
+		"-faults", file(`[{"op": "GET /healthz", "effect": "page", "status": 502, "optional": true}]`))
 	_, state := ask(t, "GET", told["LANGBOT_MOCK_ADMIN"]+"/__mock/v1/state", "", "")
 	require.Len(t, state["plugins"], 1)
 	for text, want := range map[string]string{
