@@ -97,7 +97,9 @@ func (m model) look(t *testing.T, srv *langbottest.Server) error {
 		}
 		m.states[task.ID] = task.State
 	}
-	var list struct{ Data struct{ Tasks []struct{ ID int } } }
+	var list struct {
+		Data struct{ Tasks []struct{ ID int } }
+	}
 	if got := ask(t, srv, "GET", "/api/v1/system/tasks", srv.UserToken, "", nil); got.status != 500 || got.body != "" {
 		if err := json.Unmarshal([]byte(got.body), &list); err != nil {
 			return fmt.Errorf("%w: %+v", err, got)
