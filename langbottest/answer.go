@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -127,6 +128,10 @@ func (a answer) write(w http.ResponseWriter, c *call) {
 	}
 	a.writeHead(w, len(content))
 	_, _ = w.Write(content) // the client may be gone
+	if c.ContentLength != 0 && !c.body.ended {
+		flush(w)
+		_, _ = io.CopyN(io.Discard, c.body.from, patience) // net/http does not, where the client asked for the connection's end
+	}
 }
 
 // patience is how much of a body the web server reads after it has answered.

@@ -81,6 +81,33 @@ func TestFaultsAtTheClient(t *testing.T) {
 	}
 }
 
+// TestEarlyAnswersArrive: an upload that is refused before it is read does not lose its answer, though it asks for the end of
+// the connection.
+func TestEarlyAnswersArrive(t *testing.T) {
+	pkg, err := lbpkg.Parse(langbottest.Archive("acme", "hello", "1.0.0"))
+	require.NoError(t, err)
+	for transport, opts := range map[string][]langbottest.Option{"TCP": nil, "memory": {langbottest.InMemory()}} {
+		t.Run(transport, func(t *testing.T) {
+			srv := langbottest.New(t, opts...)
+			srv.Fault(langbottest.AnyInstall, langbottest.Status(500))
+			client, err := langbot.New(srv.URL, langbot.WithAPIKey(srv.APIKey), langbot.WithHTTPClient(srv.Client()),
+				langbot.WithRetry(langbot.RetryPolicy{Attempts: 1}))
+			require.NoError(t, err)
+			var wg sync.WaitGroup
+			for range 8 {
+				wg.Go(func() {
+					for range 100 {
+						if _, err := client.Plugins.InstallLocal(t.Context(), pkg); class(err) != "server" {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			wg.Wait()
+		})
+	}
+}
+
 // TestWorkIsDoneOrNot: what is said of each effect.
 func TestWorkIsDoneOrNot(t *testing.T) {
 	for name, tt := range map[string]struct {
