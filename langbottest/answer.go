@@ -114,14 +114,7 @@ func preflight(r *http.Request, methods []string) answer {
 
 // write sends an answer. If much of the body is still to come, the connection ends with it, and does not say so.
 func (a answer) write(w http.ResponseWriter, c *call) {
-	h := w.Header()
-	h.Set("Server", "langbottest") // so that nobody takes a recording of it for one of LangBot
-	if c.Header.Get("Origin") != "" {
-		h.Set("Access-Control-Allow-Origin", "*")
-		h.Set("Access-Control-Expose-Headers", `""`)
-	} else {
-		h.Set("Vary", "Origin")
-	}
+	a.mark(w, c)
 	content := a.content()
 	if c.ContentLength > patience && !c.body.ended && a.writeEarly(w, content) {
 		return
@@ -131,6 +124,18 @@ func (a answer) write(w http.ResponseWriter, c *call) {
 	if c.ContentLength != 0 && !c.body.ended {
 		flush(w)
 		_, _ = io.CopyN(io.Discard, c.body.from, patience) // net/http does not, where the client asked for the connection's end
+	}
+}
+
+// mark sets the headers that every answer has.
+func (a answer) mark(w http.ResponseWriter, c *call) {
+	h := w.Header()
+	h.Set("Server", "langbottest") // so that nobody takes a recording of it for one of LangBot
+	if c.Header.Get("Origin") != "" {
+		h.Set("Access-Control-Allow-Origin", "*")
+		h.Set("Access-Control-Expose-Headers", `""`)
+	} else {
+		h.Set("Vary", "Origin")
 	}
 }
 

@@ -60,7 +60,8 @@ func (s *Server) authenticate(c *call) (identity, *answer) {
 
 func (s *Server) ownWorkspace(c *call) bool {
 	named := c.Header.Get("X-Workspace-Id")
-	return named == "" || named == s.state.workspace
+	workspace, _ := s.state.identity()
+	return named == "" || named == workspace
 }
 
 // wanted is who may call a route of the release.

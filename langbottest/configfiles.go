@@ -13,8 +13,9 @@ func (s *Server) addConfigFile(c *call) answer {
 	random := func() string { return strings.ReplaceAll(newUUID(), "-", "") }
 	key := "plugin_config_" + random() + path.Ext(name)
 	if s.profile.has(configFileNames) {
-		owner := strings.ReplaceAll(s.state.workspace, "-", "")
-		key = "v1/" + owner[:24] + "/" + s.state.workspace + "/1/plugin_config/" + owner + "/" + random() + random() + path.Ext(name)
+		workspace, _ := s.state.identity()
+		owner := strings.ReplaceAll(workspace, "-", "")
+		key = "v1/" + owner[:24] + "/" + workspace + "/1/plugin_config/" + owner + "/" + random() + random() + path.Ext(name)
 	}
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()

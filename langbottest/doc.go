@@ -19,7 +19,7 @@
 // [Server.On] says how operations run from then on: in which steps, by the clock, by polls or until [Server.Release], and how
 // they end. [Server.Fault] has requests go wrong, and the test fails if one never did. [Server.Calls] is the journal of
 // the requests. The operations are named by their routes, such as "POST /api/v1/plugins/install/local"; a name that is
-// none fails the test.
+// none panics, or fails the test.
 //
 // # Time
 //

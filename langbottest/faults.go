@@ -35,7 +35,7 @@ func Stall() Effect {
 	}}
 }
 
-// Status answers with a status and LangBot's envelope of a failure, and does no work.
+// Status answers with a status, from 200 to 599, and LangBot's envelope of a failure, and does no work.
 func Status(code int) Effect {
 	return answering("status", refusal(code, -1, "injected: "+http.StatusText(code)))
 }
@@ -74,7 +74,12 @@ func Malformed() Effect {
 	return answering("malformed", answer{status: 200, raw: []byte(`{"code":0,"data":{"plug`), kind: "application/json"})
 }
 
-func answering(name string, a answer) Effect { return Effect{name: name, instead: &a} }
+func answering(name string, a answer) Effect {
+	if a.status < 200 || a.status > 599 {
+		panic(fmt.Sprintf("langbottest: %d is no status of an answer", a.status))
+	}
+	return Effect{name: name, instead: &a}
+}
 
 // Reset cuts the connection, and does no work.
 func Reset() Effect { return Effect{name: "reset", skip: true, deliver: cutOff} }
@@ -84,15 +89,16 @@ func LoseAnswer() Effect { return Effect{name: "lose-answer", deliver: cutOff} }
 
 func cutOff(w http.ResponseWriter, _ *http.Request, _ answer) { cut(w) }
 
-// Truncate does the work, answers as far as the first n bytes of the body, and cuts the connection.
+// Truncate does the work, answers as far as the first n bytes of the body, and cuts the connection. A shorter body is sent
+// whole, as the beginning of a longer one. It panics if n is negative.
 func Truncate(n int) Effect {
+	if n < 0 {
+		panic("langbottest: Truncate: a negative number of bytes")
+	}
 	return Effect{name: "truncate", told: true, deliver: func(w http.ResponseWriter, _ *http.Request, a answer) {
 		content := a.content()
-		if len(content) <= n {
-			content = append(content, make([]byte, n-len(content)+1)...)
-		}
-		a.writeHead(w, len(content))
-		_, _ = w.Write(content[:n])
+		a.writeHead(w, max(len(content), n+1))
+		_, _ = w.Write(content[:min(n, len(content))])
 		flush(w)
 		cut(w)
 	}}
@@ -149,11 +155,18 @@ type When struct {
 	optional   bool
 }
 
-// Nth is the n-th request of the operation only, from 1 on.
-func Nth(n int) When { return When{nth: n} }
+// Nth is the n-th request of the operation only, from 1 on. It panics if there is no such.
+func Nth(n int) When { return When{nth: counted("Nth", n)} }
 
-// First are the first n requests of the operation.
-func First(n int) When { return When{first: n} }
+// First are the first n requests of the operation, one at least. It panics if n is less.
+func First(n int) When { return When{first: counted("First", n)} }
+
+func counted(name string, n int) int {
+	if n < 1 {
+		panic(fmt.Sprintf("langbottest: %s(%d): requests are counted from 1 on", name, n))
+	}
+	return n
+}
 
 // Optional lets the test pass though the fault never happened.
 func Optional() When { return When{optional: true} }
@@ -192,9 +205,9 @@ func (s *Server) Fault(op string, effect Effect, when ...When) {
 
 // ClearFaults forgets the faults, and tells of those that never happened.
 func (s *Server) ClearFaults() (missed []string) {
-	missed = s.faults.missed()
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
+	missed = s.faults.missed()
 	s.faults.rules = nil
 	return missed
 }
@@ -220,10 +233,8 @@ func (f *faults) choose(op string) Effect {
 	return *effect
 }
 
-// missed tells of the faults that never happened.
+// missed tells of the faults that never happened. The faults must be locked.
 func (f *faults) missed() []string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	var missed []string
 	for _, r := range f.rules {
 		if r.fired == 0 && !r.when.optional {

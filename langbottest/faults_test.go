@@ -2,6 +2,7 @@ package langbottest_test
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -166,10 +167,13 @@ func TestMissedFaultsFailTheTest(t *testing.T) {
 	srv.Fault("GET /healthz", langbottest.Reset(), langbottest.Optional())
 	srv.Fault("GET /api/v1/plugins", langbottest.Reset(), langbottest.Nth(2))
 	ask(t, srv, "GET", "/api/v1/plugins", srv.APIKey, "", nil)
+	want := []string{`langbottest: the fault "reset" of "GET /api/v1/plugins" never happened: of its requests there were 1`}
+	srv.Reset()
+	require.Equal(t, want, tb.errors, "a reset hides nothing")
 	for _, cleanup := range tb.cleanups {
 		cleanup()
 	}
-	require.Equal(t, []string{`langbottest: the fault "reset" of "GET /api/v1/plugins" never happened: of its requests there were 1`}, tb.errors)
+	require.Equal(t, want, tb.errors)
 }
 
 // TestCloseEndsStalledRequests: nobody waits for them.
@@ -188,4 +192,51 @@ func TestCloseEndsStalledRequests(t *testing.T) {
 		require.Error(t, <-gone)
 		require.NoError(t, srv.Shutdown(t.Context()), "again, and there is nothing left")
 	})
+}
+
+// TestDelays: latency and drips take the time that they are given, and the server's answer is that of their end.
+func TestDelays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := langbottest.New(t, langbottest.InMemory())
+		srv.Fault("GET /healthz", langbottest.Latency(3*time.Second), langbottest.Nth(1))
+		srv.Fault("GET /api/v1/system/info", langbottest.Drip(time.Millisecond))
+		srv.Fault("GET /api/v1/plugins", langbottest.Busy(1500*time.Millisecond))
+		began := time.Now()
+		ask(t, srv, "GET", "/healthz", "", "", nil)
+		require.Equal(t, 3*time.Second, time.Since(began))
+		require.Equal(t, 3*time.Second, srv.Calls("GET /healthz")[0].Time.Sub(began))
+		began = time.Now()
+		info := ask(t, srv, "GET", "/api/v1/system/info", "", "", nil)
+		require.Equal(t, time.Duration(len(info.body))*time.Millisecond, time.Since(began))
+		require.Equal(t, []string{"langbottest", "Origin"}, []string{info.header.Get("Server"), info.header.Get("Vary")})
+		require.Equal(t, "2", ask(t, srv, "GET", "/api/v1/plugins", "", "", nil).header.Get("Retry-After"))
+	})
+}
+
+// TestWrongFaultsPanic: where they are written, not in a request.
+func TestWrongFaultsPanic(t *testing.T) {
+	for name, wrong := range map[string]func(){
+		"status": func() { langbottest.Status(0) }, "page": func() { langbottest.Page(99) }, "respond": func() { langbottest.Respond(600, nil) },
+		"truncate": func() { langbottest.Truncate(-1) }, "first": func() { langbottest.First(0) }, "nth": func() { langbottest.Nth(-1) },
+	} {
+		require.Panics(t, wrong, name)
+	}
+	srv := langbottest.New(t)
+	require.Panics(t, func() { srv.Release("GET /healthz") })
+	srv.Fault("GET /healthz", langbottest.Truncate(1<<40)) // costs nothing
+	resp, err := srv.Client().Get(srv.URL + "/healthz")
+	require.NoError(t, err)
+	_, err = io.ReadAll(resp.Body)
+	require.Error(t, err, "cut off, or reset")
+	require.NoError(t, resp.Body.Close())
+}
+
+// TestObserversMayLook at the journal, with the entry that they are told of.
+func TestObserversMayLook(t *testing.T) {
+	var srv *langbottest.Server
+	var seen []int
+	srv = langbottest.New(t, langbottest.Observe(func(langbottest.Call) { seen = append(seen, len(srv.Calls(""))) }))
+	ask(t, srv, "GET", "/healthz", "", "", nil)
+	ask(t, srv, "GET", "/healthz", "", "", nil)
+	require.Equal(t, []int{1, 2}, seen)
 }

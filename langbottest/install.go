@@ -141,7 +141,7 @@ func (st *state) work(t *task, in *installation, now time.Time) {
 
 // installed puts the plugin in its place, in the state that the script and the archive want.
 func (st *state) installed(t *task, in *installation, a archive, v verdict, end End, now time.Time) string {
-	effect := end.kind == succeed || end.kind == vanish || end.kind == failToStart || v.kept
+	effect := end.kind == succeed || end.kind == vanish || end.kind == failToStart || v.kept && v.exception != "" && end.text == v.exception
 	if !effect || t.plugin == "" {
 		return ""
 	}

@@ -17,7 +17,7 @@ type Call struct {
 	Op     string // the route's pattern; empty if no route fits
 	Method string
 	Path   string // as the client wrote it, without its query
-	Query  string
+	Query  string // with secrets as ***
 	By     string // "key", "user", or empty: nobody, or not looked at because of a fault
 	Status int    // of the answer; 0: none was given, as by a fault
 	Time   time.Time
@@ -45,7 +45,7 @@ type journal struct {
 }
 
 func (j *journal) add(c *call, status int) {
-	entry := Call{Op: c.op(), Method: c.Method, Path: c.URL.EscapedPath(), Query: c.URL.RawQuery, Status: status, Time: c.now, Bytes: len(c.body.data),
+	entry := Call{Op: c.op(), Method: c.Method, Path: c.URL.EscapedPath(), Query: redactQuery(c.URL.RawQuery), Status: status, Time: c.now, Bytes: len(c.body.data),
 		Body: excerpt(c)}
 	if c.who.isKey() {
 		entry.By = "key"
@@ -100,17 +100,20 @@ func excerpt(c *call) string {
 	if !valid {
 		return ""
 	}
-	text := strings.TrimSuffix(string(encode(redact(value))), "\n")
+	text := strings.TrimSuffix(string(encode(redactBelow(value, isPrivate, false))), "\n")
 	if len(text) > bodyBytes {
 		text = text[:bodyBytes] + "…"
 	}
 	return text
 }
 
-func (j *journal) clear() {
+// clear empties the journal, and returns what is to be said of its unmatched requests.
+func (j *journal) clear() (unmatched []string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	unmatched = j.unmatched
 	j.calls, j.bytes, j.count, j.dropped, j.unmatched = nil, 0, 0, map[string]int{}, nil
+	return unmatched
 }
 
 func (j *journal) unmatchedRequests() []string {

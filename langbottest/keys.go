@@ -16,7 +16,6 @@ type key struct {
 	description any
 	scopes      []string
 	created     time.Time
-	used        time.Time
 	revoked     bool
 }
 
@@ -32,9 +31,6 @@ func (s *Server) keyView(k *key, withSecret bool) map[string]any {
 	view["uuid"], view["workspace_uuid"], view["created_by_account_uuid"] = k.uuid, s.state.workspace, s.state.account
 	view["scopes"], view["status"], view["expires_at"], view["last_used_at"] = k.scopes, "active", nil, nil
 	view["secret_available"] = withSecret
-	if !k.used.IsZero() {
-		view["last_used_at"] = stamp(k.used)
-	}
 	if k.revoked {
 		view["status"] = "revoked"
 	}

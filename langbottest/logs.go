@@ -24,7 +24,11 @@ const maxLines = 1000
 
 // say adds a line in the words of the plugin's worker.
 func (r *row) say(now time.Time, level, where, text string) {
-	r.logs = append(r.logs, logLine{now, level, fmt.Sprintf("[%s] %s - [%s] : %s", now.UTC().Format("01-02 15:04:05.000"), where, level, text)})
+	r.log(logLine{now, level, fmt.Sprintf("[%s] %s - [%s] : %s", now.UTC().Format("01-02 15:04:05.000"), where, level, text)})
+}
+
+func (r *row) log(line logLine) {
+	r.logs = append(r.logs, line)
 	if len(r.logs) > maxLines {
 		r.logs = r.logs[1:]
 	}
@@ -49,7 +53,7 @@ func (s *Server) Log(plugin, level, text string) {
 	if r == nil || !slices.Contains(logLevels, level) {
 		panic(fmt.Sprintf("langbottest: Log: no plugin %q, or no level %q", plugin, level))
 	}
-	r.logs = append(r.logs, logLine{time.Now().Add(s.state.ahead), level, text})
+	r.log(logLine{time.Now().Add(s.state.ahead), level, text})
 }
 
 func (s *Server) getLogs(c *call) answer {

@@ -266,7 +266,7 @@ func (s *Server) upgradePlugin(c *call) answer {
 	s.state.work(t, in, c.now)
 	if newest, _ := s.state.offered(c.id(), ""); in.exception == "" && !s.profile.has(upgradeWaits) && newest.pkg.Version() == r.pkg.Version() {
 		t.exception, t.apply, t.row = "", nil, nil // it is up to date
-		t.script.Steps = t.script.Steps[:1]
+		t.script.Steps = t.script.Steps[:min(1, len(t.script.Steps))]
 	}
 	return s.state.begin(c, t)
 }

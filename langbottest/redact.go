@@ -1,27 +1,28 @@
 package langbottest
 
 import (
+	"net/url"
 	"slices"
 	"strings"
 )
 
 const mask = "***"
 
-// redact masks everything below a name of a secret.
-func redact(value any) any { return redactBelow(value, false) }
+// redact masks everything below a name of a secret, as LangBot does.
+func redact(value any) any { return redactBelow(value, isSecret, false) }
 
-func redactBelow(value any, secret bool) any {
+func redactBelow(value any, names func(string) bool, secret bool) any {
 	switch v := value.(type) {
 	case map[string]any:
 		out := map[string]any{}
 		for name, item := range v {
-			out[name] = redactBelow(item, secret || isSecret(name))
+			out[name] = redactBelow(item, names, secret || names(name))
 		}
 		return out
 	case []any:
 		out := make([]any, len(v))
 		for i := range v {
-			out[i] = redactBelow(v[i], secret)
+			out[i] = redactBelow(v[i], names, secret)
 		}
 		return out
 	case nil:
@@ -83,4 +84,24 @@ func isSecret(key string) bool {
 	return slices.Contains(secretNames, name) ||
 		slices.ContainsFunc([]string{"credential", "credentials", "passwd", "password", "secret", "token"}, has) ||
 		has("key") && slices.ContainsFunc([]string{"access", "api", "auth", "bearer", "client", "debug", "encryption", "private", "signing"}, has)
+}
+
+// isPrivate knows the names of what the journal must not keep: those that LangBot masks, and however else they are written.
+func isPrivate(key string) bool {
+	plain := strings.ToLower(strings.NewReplacer("_", "", "-", "", ".", "", " ", "").Replace(key))
+	return isSecret(key) || plain == "pass" || plain == "pwd" || strings.HasSuffix(plain, "key") ||
+		slices.ContainsFunc([]string{"apikey", "authorization", "cookie", "credential", "passwd", "password", "passphrase", "secret", "token"},
+			func(part string) bool { return strings.Contains(plain, part) })
+}
+
+// redactQuery masks the private values of a query.
+func redactQuery(query string) string {
+	pairs := strings.Split(query, "&")
+	for i, pair := range pairs {
+		name, _, _ := strings.Cut(pair, "=")
+		if plain, err := url.QueryUnescape(name); err != nil || isPrivate(plain) {
+			pairs[i] = name + "=" + mask
+		}
+	}
+	return strings.Join(pairs, "&")
 }

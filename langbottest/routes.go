@@ -89,6 +89,8 @@ func (c *call) id() string { return c.values["author"] + "/" + c.values["name"] 
 func (s *Server) handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		matched, values, methods := s.match(r.Method, r.URL.Path)
+		s.calls.Add(1)
+		defer s.calls.Done()
 		c := &call{Request: r, route: matched, values: values, now: s.state.now()}
 		c.body.from = r.Body
 		if r.Header.Get("Expect") != "" {
@@ -105,6 +107,7 @@ func (s *Server) deliver(w http.ResponseWriter, c *call, methods []string, fault
 		cut(w) // returning would be an empty 200
 		return
 	}
+	c.now = s.state.now() // after a delay
 	var a answer
 	switch {
 	case fault.instead != nil:
@@ -118,6 +121,7 @@ func (s *Server) deliver(w http.ResponseWriter, c *call, methods []string, fault
 		return
 	}
 	s.journal.add(c, map[bool]int{true: a.status}[fault.told])
+	a.mark(w, c)
 	fault.deliver(w, c.Request, a)
 }
 

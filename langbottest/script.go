@@ -65,12 +65,10 @@ var FailToStart = End{kind: failToStart}
 
 // On sets the script of the operations of a route that are started from now on, by the route's pattern, such as
 // "DELETE /api/v1/plugins/{author}/{name}", or by [AnyInstall]. The operations are the installations, the removal, the
-// upgrade, and PUT …/config, of whose script the steps tell how long the plugin is away. It panics if there is no such
+// upgrade, and PUT …/config, of whose script the steps' For alone tells how long the plugin is away. It panics if there is no such
 // operation.
 func (s *Server) On(op string, script Script) {
-	if !slices.Contains(operations, op) {
-		panic("langbottest: On: no operation " + op + "; there are " + strings.Join(operations, ", "))
-	}
+	mustBeOperation("On", op)
 	script.Steps = slices.Clone(script.Steps)
 	for i, step := range script.Steps {
 		script.Steps[i].phase = phaseOf[step.Action]
@@ -78,6 +76,12 @@ func (s *Server) On(op string, script Script) {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
 	s.state.scripts[op] = script
+}
+
+func mustBeOperation(method, op string) {
+	if !slices.Contains(operations, op) {
+		panic("langbottest: " + method + ": no operation " + op + "; there are " + strings.Join(operations, ", "))
+	}
 }
 
 const (
@@ -92,8 +96,11 @@ const (
 var operations = []string{AnyInstall, opLocal, opMarketplace, opGitHub, opDelete, opUpgrade, opConfig}
 
 // Release lets the oldest operation of a route that holds at a step go on, and reports whether there was one. An empty op
-// is any operation.
+// is any operation. It panics if there is no such operation.
 func (s *Server) Release(op string) bool {
+	if op != "" {
+		mustBeOperation("Release", op)
+	}
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
 	now := time.Now().Add(s.state.ahead)

@@ -115,11 +115,11 @@ func (s *Server) Restart() {
 }
 
 // Reset puts the server back to its beginning, with the credentials of then: nothing is installed or offered, and scripts,
-// faults and the journal are empty. What ran is never done.
+// faults and the journal are empty. What ran is never done. What would have failed the test at its end does so here.
 func (s *Server) Reset() {
 	fresh := newState(s.profile)
-	s.ClearFaults()
-	s.journal.clear()
+	unmatched := s.journal.clear()
+	s.judge(unmatched, s.ClearFaults())
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
 	s.state.content = fresh.content
@@ -174,6 +174,13 @@ func (s *Server) LimitExtensions(most int) {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
 	s.state.maxExtensions = most
+}
+
+// identity is by what the server and its user are known.
+func (st *state) identity() (workspace, account string) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.workspace, st.account
 }
 
 func newUUID() string {

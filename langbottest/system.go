@@ -94,8 +94,8 @@ func (s *Server) systemContext(c *call) answer {
 	}
 	scopes := append([]string{}, c.who.scopes...)
 	slices.Sort(scopes)
-	return ok(map[string]any{"api_key_id": id, "instance_uuid": "instance_" + s.state.workspace, "workspace_uuid": s.state.workspace,
-		"permissions": scopes})
+	workspace, _ := s.state.identity()
+	return ok(map[string]any{"api_key_id": id, "instance_uuid": "instance_" + workspace, "workspace_uuid": workspace, "permissions": scopes})
 }
 
 // What the server can do, by the names that GET system/capabilities gives.

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
+	"net/http/httptrace"
 	"runtime"
 	"strings"
 	"sync"
@@ -42,18 +44,21 @@ func TestVirtualTimeCostsNothing(t *testing.T) {
 		"a day":      {24 * time.Hour, 5 * time.Second, 5 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			began := time.Now()
-			synctest.Test(t, func(t *testing.T) {
-				srv := langbottest.New(t, langbottest.InMemory())
-				srv.On(langbottest.AnyInstall, langbottest.Script{Steps: []langbottest.Step{{Action: "waiting for plugin initialization", For: tt.takes}}})
-				id := install(t, srv)
-				for range tt.takes / tt.every {
-					require.Equal(t, "running", state(t, srv, id))
-					time.Sleep(tt.every)
-				}
-				require.Equal(t, "succeeded", state(t, srv, id))
-			})
-			took := time.Since(began)
+			took := time.Duration(math.MaxInt64)
+			for try := 0; try < 5 && took > slack*tt.most && (try == 0 || !raceEnabled); try++ { // the machine may be busy
+				began := time.Now()
+				synctest.Test(t, func(t *testing.T) {
+					srv := langbottest.New(t, langbottest.InMemory())
+					srv.On(langbottest.AnyInstall, langbottest.Script{Steps: []langbottest.Step{{Action: "waiting for plugin initialization", For: tt.takes}}})
+					id := install(t, srv)
+					for range tt.takes / tt.every {
+						require.Equal(t, "running", state(t, srv, id))
+						time.Sleep(tt.every)
+					}
+					require.Equal(t, "succeeded", state(t, srv, id))
+				})
+				took = min(took, time.Since(began))
+			}
 			t.Logf("%v took %v", tt.takes, took)
 			if !raceEnabled {
 				require.Less(t, took, slack*tt.most)
@@ -242,14 +247,31 @@ func TestJournal(t *testing.T) {
 	}
 }
 
+// TestPrivateNames: however they are written.
+func TestPrivateNames(t *testing.T) {
+	srv := langbottest.New(t)
+	srv.AddPlugin(langbottest.Archive("acme", "hello", "1"))
+	for _, name := range []string{"api_key", "OPENAI_API_KEY", "APIKey", "PASSWORD", "botToken", "Client-Secret", "sessionCookie"} {
+		ask(t, srv, "PUT", "/api/v1/plugins/acme/hello/config?x=1&"+name+"=a-long-secret", srv.APIKey, "application/json", []byte(`{"`+name+`":"a-long-secret","author":"acme"}`))
+	}
+	kept, err := json.Marshal(srv.Calls(""))
+	require.NoError(t, err)
+	require.NotContains(t, string(kept), "a-long-secret")
+	require.Contains(t, srv.Calls("")[0].Body, `"author":"acme"`)
+	require.Equal(t, "x=1&api_key=***", srv.Calls("")[0].Query)
+}
+
 // TestExpect: LangBot says 100 to everybody.
 func TestExpect(t *testing.T) {
 	srv := langbottest.New(t)
-	req, err := http.NewRequestWithContext(t.Context(), "POST", srv.URL+"/api/v1/plugins/install/local", bytes.NewReader(make([]byte, 64)))
+	continued := false
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got100Continue: func() { continued = true }})
+	req, err := http.NewRequestWithContext(ctx, "POST", srv.URL+"/api/v1/plugins/install/local", bytes.NewReader(make([]byte, 64)))
 	require.NoError(t, err)
 	req.Header.Set("Expect", "100-continue")
 	resp, err := srv.Client().Do(req)
 	require.NoError(t, err)
 	require.NoError(t, resp.Body.Close())
 	require.Equal(t, 401, resp.StatusCode)
+	require.True(t, continued)
 }

@@ -12,9 +12,11 @@ func (st *state) initialized() bool {
 	return len(st.passwords) > 0
 }
 
+var alreadyInitialized = refusal(200, 1, "System already initialized")
+
 func (s *Server) initUser(c *call) answer {
 	if s.state.initialized() {
-		return refusal(200, 1, "System already initialized")
+		return alreadyInitialized
 	}
 	email, password, refused := s.credentials(c)
 	switch {
@@ -25,6 +27,9 @@ func (s *Server) initUser(c *call) answer {
 	}
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
+	if len(s.state.passwords) > 0 { // by another request, meanwhile
+		return alreadyInitialized
+	}
 	s.state.passwords[email] = password
 	return ok(nil)
 }
@@ -86,7 +91,7 @@ func (s *Server) checkToken(c *call) answer {
 func (s *Server) userInfo(c *call) answer {
 	info := map[string]any{"user": c.who.user, "account_type": "local", "has_password": true}
 	if s.profile.has(accountUUID) {
-		info["account_uuid"] = s.state.account
+		_, info["account_uuid"] = s.state.identity()
 	}
 	return ok(info)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -40,7 +41,13 @@ var actions = map[string]action{
 func decode(body json.RawMessage, into any) error {
 	decoder := json.NewDecoder(strings.NewReader(string(body)))
 	decoder.DisallowUnknownFields()
-	return decoder.Decode(into)
+	if err := decoder.Decode(into); err != nil {
+		return err
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("there is more after the value")
+	}
+	return nil
 }
 
 // A duration is a text such as "30s".
@@ -136,6 +143,9 @@ func addMCP(srv *langbottest.Server, body json.RawMessage) (any, error) {
 	if err := decode(body, &mcp); err != nil {
 		return nil, err
 	}
+	if mcp.Author == "" || mcp.Name == "" {
+		return nil, errors.New("author or name is missing")
+	}
 	srv.AddMarketplaceMCP(mcp.Author, mcp.Name)
 	return nil, nil
 }
@@ -219,7 +229,9 @@ func release(srv *langbottest.Server, body json.RawMessage) (any, error) {
 	if err := decode(body, &r); err != nil {
 		return nil, err
 	}
-	return map[string]bool{"released": srv.Release(r.Op)}, nil
+	var released bool
+	err := told(func() { released = srv.Release(r.Op) }) // there may be no such operation
+	return map[string]bool{"released": released}, err
 }
 
 // A fault is an effect by its name, with what that one needs.
@@ -277,6 +289,9 @@ func addFault(srv *langbottest.Server, body json.RawMessage) (any, error) {
 		return nil, err
 	}
 	var when []langbottest.When
+	if f.Nth < 0 || f.First < 0 {
+		return nil, errors.New("nth and first are counted from 1 on")
+	}
 	if f.Nth > 0 {
 		when = append(when, langbottest.Nth(f.Nth))
 	}

@@ -134,8 +134,11 @@ func TestActions(t *testing.T) {
 
 	act("faults", `{"op":"GET /api/v1/plugins","effect":"status","status":502,"first":1}`)
 	act("faults", `{"op":"GET /healthz","effect":"reset"}`)
+	act("faults", `{"op":"GET /api/v1/plugins","effect":"page","status":503,"nth":2}`)
 	status, _ := plugins()
 	require.Equal(t, 502, status)
+	status, _ = plugins()
+	require.Equal(t, 503, status)
 	status, _ = plugins()
 	require.Equal(t, 200, status)
 	require.Len(t, act("faults/clear", "")["missed"], 1)
@@ -162,7 +165,7 @@ func TestRefusals(t *testing.T) {
 		"marketplace":  {`{"author":""}`, `1`},
 		"github":       {`{"owner":"a"}`, `{"owner":"a","repo":"b","tag":"c","file":"d","plugin":{}}`},
 		"scripts":      {`{"op":"GET /healthz"}`, `{"op":"POST /api/v1/plugins/install/","end":"explode"}`, `{"op":"POST /api/v1/plugins/install/","steps":[{"for":"-1s"}]}`},
-		"faults":       {`{"effect":"nope"}`, `{"effect":"status","status":7}`, `{"op":"GET /nope","effect":"reset"}`},
+		"faults":       {`{"effect":"nope"}`, `{"effect":"status","status":7}`, `{"effect":"reset","nth":-1}`, `{"effect":"reset"} {}`, `{"op":"GET /nope","effect":"reset"}`},
 		"clock":        {`{"advance":"soon"}`, `{"advance":5}`},
 		"limits":       {`{}`},
 		"runtime":      {`{}`},

@@ -121,6 +121,7 @@ const lifetime = 6 * time.Second
 // reference starts a reference server for one case.
 func reference(t *testing.T, version string, on server) *target {
 	srv := langbottest.New(t, langbottest.Version(version), langbottest.AllowUnmatched(), langbottest.Credentials("global-test-key", email, password))
+	srv.On("PUT /api/v1/plugins/{author}/{name}/config", langbottest.Script{Steps: []langbottest.Step{{For: 10 * time.Second / haste}}}) // so that a busy machine sees it
 	if on == strict {
 		srv.LimitExtensions(1)
 	}
