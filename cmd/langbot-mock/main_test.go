@@ -134,7 +134,7 @@ func TestActions(t *testing.T) {
 
 	act("faults", `{"op":"GET /api/v1/plugins","effect":"status","status":502,"first":1}`)
 	act("faults", `{"op":"GET /healthz","effect":"reset"}`)
-	act("faults", `{"op":"GET /api/v1/plugins","effect":"page","status":503,"nth":2}`)
+	act("faults", `{"op":"GET /api/v1/plugins","effect":"status","status":503,"nth":2}`)
 	status, _ := plugins()
 	require.Equal(t, 502, status)
 	status, _ = plugins()
