@@ -80,7 +80,7 @@ class InstallTest(unittest.TestCase):
         self.assertEqual(self.task(number), "failed")
 
     def test_the_network_fails_once(self):
-        self.act("faults", op="GET /api/v1/plugins", effect="status", code=503, first=1)
+        self.act("faults", op="GET /api/v1/plugins", effect="status", status=503, first=1)
         self.assertEqual([ask("GET", self.url + "/api/v1/plugins", key=self.key)[0] for _ in range(2)], [503, 200])
         self.assertEqual(self.act("faults/clear")["missed"], [])
 
