@@ -138,7 +138,8 @@ type TOTPError struct {
 }
 
 func (e *TOTPError) Error() string {
-	return "langbot: " + e.err.Op + ": the account wants a code of its authenticator too: use an API key, or a token made with the code (HTTP 401, code totp_required)"
+	return fmt.Sprintf("langbot: %s: the account wants a code of its authenticator too: use an API key, or a token made with the code (HTTP %d, code totp_required)",
+		e.err.Op, e.err.StatusCode)
 }
 
 // Unwrap returns LangBot's refusal.
@@ -219,8 +220,8 @@ func firstLine(s string) string {
 // same way. The class of the cause is the class of the error: ErrUnauthorized here means that the polls were refused, not
 // the operation. An attempt that timed out is never context.DeadlineExceeded, so that is always the caller's.
 type WaitError struct {
-	Task   Task   // as last seen; zero if never
-	Plugin Plugin // as last seen; zero if never, or absent
+	Task   Task   // as this call saw it last; zero if it did not
+	Plugin Plugin // as this call saw it last; zero if it did not, or if it was absent
 	Err    error  // why: the end of the context, ErrTaskLost, ErrTasksHidden, ErrNoEffect, or the failure of the last poll
 	hint   string
 }

@@ -76,7 +76,7 @@ func (o *Operation) Poll(ctx context.Context) (Task, error) {
 }
 
 // Events polls the task, as [Operation.Wait] does, and yields it each time it differs from before, last in its final
-// state. A failed task is yielded without an error. An error ends the sequence; breaking off the loop ends the polling.
+// state. A failed task is yielded without an error. An error ends the sequence, with the task as it was seen last; breaking off the loop ends the polling.
 // The effect of a task that succeeded is not awaited: call [Operation.Wait] after the loop. Where tasks are hidden it
 // yields [ErrTasksHidden] at once, and Wait may succeed all the same.
 //

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 
 	"github.com/langbot-go/langbot"
 	"github.com/langbot-go/langbot/langbottest"
@@ -13,12 +14,22 @@ import (
 
 // A service under test: it installs a plugin when it is told to, and shows how that goes.
 func service(client *langbot.Client, pkg langbot.Package) http.Handler {
-	var op *langbot.Operation
+	var installation atomic.Pointer[langbot.Operation]
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /install", func(_ http.ResponseWriter, r *http.Request) {
-		op, _ = client.Plugins.InstallLocal(r.Context(), pkg)
+	mux.HandleFunc("POST /install", func(w http.ResponseWriter, r *http.Request) {
+		op, err := client.Plugins.InstallLocal(r.Context(), pkg)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		installation.Store(op)
 	})
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
+		op := installation.Load()
+		if op == nil {
+			http.NotFound(w, r)
+			return
+		}
 		task, err := op.Poll(r.Context())
 		fmt.Fprintln(w, task.State, task.Action, task.Message, err)
 	})

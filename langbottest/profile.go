@@ -8,7 +8,7 @@ import (
 )
 
 // The table of differences: in what, and since or until when, releases of LangBot differ. Its rows are evaluated for the
-// one release that a server answers as; each is enforced in one place. The boundaries come from recordings, and where the
+// one release that a server answers as. The boundaries come from recordings, and where the
 // releases on both sides of one were not recorded, from the releases' code.
 var table []*difference
 

@@ -213,6 +213,8 @@ func setScript(srv *langbottest.Server, body json.RawMessage) (any, error) {
 	switch {
 	case s.End == "fail":
 		end = langbottest.Fail(s.Exception)
+	case s.Exception != "":
+		return nil, errors.New(`exception: it is that of the end "fail"`)
 	case !known:
 		return nil, fmt.Errorf("end: %q is none of succeed, fail, fail-to-start, hang, no-effect, cancelled and vanish", s.End)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -157,6 +158,95 @@ func TestActions(t *testing.T) {
 	require.Greater(t, len(table["differences"].([]any)), 90)
 }
 
+// TestEnds: each is the one of its name.
+func TestEnds(t *testing.T) {
+	told, _ := start(t, "-api-key", "a-long-api-key")
+	admin := told["LANGBOT_MOCK_ADMIN"] + "/__mock/v1/"
+	for end, want := range map[string]struct{ task, plugin string }{
+		`"end":"succeed"`:               {"succeeded", "true"},
+		`"end":"hang"`:                  {"running", ""},
+		`"end":"no-effect"`:             {"succeeded", ""},
+		`"end":"cancelled"`:             {"cancelled", ""},
+		`"end":"vanish"`:                {"", "true"},
+		`"end":"fail-to-start"`:         {"failed", "false"},
+		`"end":"fail","exception":"no"`: {"failed", ""},
+	} {
+		t.Run(end, func(t *testing.T) {
+			for _, body := range [][2]string{{"reset", ""}, {"marketplace", `{"author":"acme","name":"hello","version":"1"}`}, {"scripts", `{"op":"POST /api/v1/plugins/install/","steps":[{"polls":2}],` + end + `}`}} {
+				status, answer := ask(t, "POST", admin+body[0], "", body[1])
+				require.Equal(t, 200, status, answer)
+			}
+			_, installed := ask(t, "POST", told["LANGBOT_URL"]+"/api/v1/plugins/install/marketplace", "a-long-api-key", `{"plugin_author":"acme","plugin_name":"hello"}`)
+			task := fmt.Sprint(told["LANGBOT_URL"], "/api/v1/system/tasks/", installed["data"].(map[string]any)["task_id"])
+			for range 2 {
+				_, state := ask(t, "GET", admin+"state", "", "")
+				require.Equal(t, "running", state["tasks"].([]any)[0].(map[string]any)["state"], "until it was looked at twice")
+				ask(t, "GET", task, "a-long-api-key", "")
+			}
+			_, state := ask(t, "GET", admin+"state", "", "")
+			ended, plugin := "", ""
+			for _, one := range state["tasks"].([]any) {
+				ended = one.(map[string]any)["state"].(string)
+			}
+			for _, one := range state["plugins"].([]any) {
+				plugin = fmt.Sprint(one.(map[string]any)["running"])
+			}
+			require.Equal(t, want, struct{ task, plugin string }{ended, plugin})
+		})
+	}
+}
+
+// TestEffects: each is the one of its name.
+func TestEffects(t *testing.T) {
+	told, _ := start(t)
+	const whole = `{"code":1,"msg":"x"}`
+	for effect, want := range map[string]struct {
+		status int    // 0: no answer
+		body   string // a regular expression
+		broken bool   // the body is
+		header string // Retry-After
+		takes  time.Duration
+	}{
+		`"effect":"status","status":507`:                  {status: 507, body: `"code":-1`},
+		`"effect":"page","status":502`:                    {status: 502, body: `<html>`},
+		`"effect":"respond","status":203,"body":` + whole: {status: 203, body: whole},
+		`"effect":"busy","for":"3s"`:                      {status: 429, body: `task_capacity_exceeded`, header: "3"},
+		`"effect":"busy"`:                                 {status: 429, body: `task_capacity_exceeded`},
+		`"effect":"malformed"`:                            {status: 200, body: `"plug$`},
+		`"effect":"truncate","bytes":5`:                   {status: 200, body: `^.{0,5}$`, broken: true},
+		`"effect":"latency","for":"120ms"`:                {status: 200, body: `"version"`, takes: 120 * time.Millisecond},
+		`"effect":"drip","for":"1ms"`:                     {status: 200, body: `"version"`, takes: 121 * time.Millisecond},
+		`"effect":"reset"`:                                {},
+		`"effect":"lose-answer"`:                          {},
+		`"effect":"stall"`:                                {takes: 300 * time.Millisecond},
+	} {
+		t.Run(effect, func(t *testing.T) {
+			status, answer := ask(t, "POST", told["LANGBOT_MOCK_ADMIN"]+"/__mock/v1/faults", "", `{"op":"GET /api/v1/system/info","first":1,`+effect+`}`)
+			require.Equal(t, 200, status, answer)
+			ctx, cancel := context.WithTimeout(t.Context(), map[bool]time.Duration{true: 300 * time.Millisecond, false: time.Minute}[strings.Contains(effect, "stall")])
+			defer cancel()
+			req, err := http.NewRequestWithContext(ctx, "GET", told["LANGBOT_URL"]+"/api/v1/system/info", nil)
+			require.NoError(t, err)
+			req.Close = true // or net/http asks again where nothing came
+			began := time.Now()
+			resp, err := http.DefaultClient.Do(req)
+			if want.status == 0 {
+				require.Error(t, err)
+				require.GreaterOrEqual(t, time.Since(began), want.takes)
+				return
+			}
+			require.NoError(t, err)
+			defer resp.Body.Close()
+			body, err := io.ReadAll(resp.Body)
+			require.Equal(t, want.broken, err != nil)
+			require.Regexp(t, want.body, string(body))
+			require.Equal(t, want.status, resp.StatusCode)
+			require.Equal(t, want.header, resp.Header.Get("Retry-After"))
+			require.GreaterOrEqual(t, time.Since(began), want.takes)
+		})
+	}
+}
+
 // TestRefusals: what is wrong with a body is told, and nothing is done.
 func TestRefusals(t *testing.T) {
 	told, _ := start(t)
@@ -164,7 +254,7 @@ func TestRefusals(t *testing.T) {
 		"plugins":      {`{`, `[]`, `{"author":"a"}`, `{"author":"a/b","name":"c","version":"1"}`, `{"archive":"!"}`, `{"archive":"AAAA"}`, `{"colour":1}`},
 		"marketplace":  {`{"author":""}`, `1`},
 		"github":       {`{"owner":"a"}`, `{"owner":"a","repo":"b","tag":"c","file":"d","plugin":{}}`},
-		"scripts":      {`{"op":"GET /healthz"}`, `{"op":"POST /api/v1/plugins/install/","end":"explode"}`, `{"op":"POST /api/v1/plugins/install/","steps":[{"for":"-1s"}]}`},
+		"scripts":      {`{"op":"GET /healthz"}`, `{"op":"POST /api/v1/plugins/install/","end":"explode"}`, `{"op":"POST /api/v1/plugins/install/","steps":[{"for":"-1s"}]}`, `{"op":"POST /api/v1/plugins/install/","exception":"no"}`},
 		"faults":       {`{"effect":"nope"}`, `{"effect":"status","status":7}`, `{"effect":"reset","nth":-1}`, `{"effect":"reset"} {}`, `{"op":"GET /nope","effect":"reset"}`},
 		"clock":        {`{"advance":"soon"}`, `{"advance":5}`},
 		"limits":       {`{}`},
