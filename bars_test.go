@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/langbot-go/langbot"
+	"github.com/langbot-go/langbot/internal/race"
 )
 
 // The bars of this file are exact counts. They do not run under the race detector, nor beside other tests.
@@ -48,7 +49,7 @@ type wireEnvelope struct {
 
 // TestAllocations: what a call allocates beyond net/http, io.ReadAll and encoding/json by hand.
 func TestAllocations(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("counts exactly")
 	}
 	transport := canned{[]byte(`{"code":0,"data":{"task_id":7,"n":3},"msg":"ok"}` + "\n")}
@@ -102,7 +103,7 @@ func TestAllocations(t *testing.T) {
 
 // TestUploadMemory: an upload allocates the same little, whatever its size.
 func TestUploadMemory(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("counts exactly")
 	}
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -132,7 +133,7 @@ func TestUploadMemory(t *testing.T) {
 
 // TestConnections: 64 callers share about as many connections, also when some calls fail or are cancelled.
 func TestConnections(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("counts exactly")
 	}
 	const callers, requests = 64, 10_000

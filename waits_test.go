@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/langbot-go/langbot"
+	"github.com/langbot-go/langbot/internal/race"
 	"github.com/langbot-go/langbot/langbottest"
 )
 
@@ -780,7 +781,7 @@ func TestEvents(t *testing.T) {
 
 // TestManyWaits: a thousand waits at once leave nothing behind and share connections.
 func TestManyWaits(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("counts exactly")
 	}
 	var f fake

@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/langbot-go/langbot/internal/race"
 	"github.com/langbot-go/langbot/langbottest"
 )
 
@@ -45,7 +46,7 @@ func TestVirtualTimeCostsNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			took := time.Duration(math.MaxInt64)
-			for try := 0; try < 5 && took > slack*tt.most && (try == 0 || !raceEnabled); try++ { // the machine may be busy
+			for try := 0; try < 5 && took > slack*tt.most && (try == 0 || !race.Enabled); try++ { // the machine may be busy
 				began := time.Now()
 				synctest.Test(t, func(t *testing.T) {
 					srv := langbottest.New(t, langbottest.InMemory())
@@ -60,7 +61,7 @@ func TestVirtualTimeCostsNothing(t *testing.T) {
 				took = min(took, time.Since(began))
 			}
 			t.Logf("%v took %v", tt.takes, took)
-			if !raceEnabled {
+			if !race.Enabled {
 				require.Less(t, took, slack*tt.most)
 			}
 		})
@@ -87,7 +88,7 @@ func TestManyServers(t *testing.T) {
 
 // TestThousandInstalls on a socket, with ten polls each.
 func TestThousandInstalls(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("times of a program that is watched say nothing")
 	}
 	srv := langbottest.New(t, langbottest.Version("4.10.6")) // which keeps any number of tasks running

@@ -22,6 +22,7 @@ import (
 
 	"github.com/langbot-go/langbot"
 	"github.com/langbot-go/langbot/internal/archives"
+	"github.com/langbot-go/langbot/internal/race"
 	"github.com/langbot-go/langbot/lbpkg"
 )
 
@@ -139,7 +140,7 @@ func TestBomb(t *testing.T) {
 		allocated := after.TotalAlloc - before.TotalAlloc
 		t.Logf("%s: %v, %d KiB allocated: %v", name, spent, allocated>>10, err)
 		require.Less(t, allocated, uint64(32<<20), name)
-		if !raceEnabled {
+		if !race.Enabled {
 			require.Less(t, spent, 100*time.Millisecond, name)
 		}
 	}

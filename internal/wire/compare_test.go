@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/langbot-go/langbot/internal/lab"
+	"github.com/langbot-go/langbot/internal/race"
 	"github.com/langbot-go/langbot/langbottest"
 )
 
@@ -270,7 +271,7 @@ var unjudged = map[string]string{
 
 // TestTableIsJudged turns the rows of the table of differences round, one after the other, and wants a recording to notice.
 func TestTableIsJudged(t *testing.T) {
-	if raceEnabled || testing.Short() {
+	if race.Enabled || testing.Short() {
 		t.Skip("it takes a minute, and ten with the race detector")
 	}
 	byRelease := map[string]transcript{}

@@ -1,5 +1,0 @@
-//go:build !race
-
-package langbottest_test
-
-const raceEnabled = false

@@ -1,5 +1,0 @@
-//go:build !race
-
-package lbpkg_test
-
-const raceEnabled = false

@@ -1,5 +1,0 @@
-//go:build !race
-
-package langbot_test
-
-const raceEnabled = false
