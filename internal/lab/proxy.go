@@ -19,6 +19,7 @@ type Proxy struct {
 	address string // of its own
 	target  string
 
+	changing sync.Mutex // one cut, with its wait, or restoration at a time; taken first
 	mu       sync.Mutex
 	listener net.Listener
 	conns    map[net.Conn]bool
@@ -43,6 +44,8 @@ func NewProxy(base string) (*Proxy, error) {
 
 // Cut breaks every connection and refuses new ones.
 func (p *Proxy) Cut() {
+	p.changing.Lock()
+	defer p.changing.Unlock()
 	p.mu.Lock()
 	p.cut = true
 	_ = p.listener.Close() // may be closed already
@@ -55,6 +58,8 @@ func (p *Proxy) Cut() {
 
 // Restore ends what [Proxy.Cut] began.
 func (p *Proxy) Restore() error {
+	p.changing.Lock()
+	defer p.changing.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
