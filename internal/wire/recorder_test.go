@@ -203,7 +203,10 @@ func (r *run) ask(method, path string, opts ...option) answer {
 	x := r.record(a)
 	x.Ask, x.As, x.Sent = method+" "+r.norm.text(path), q.as, r.norm.text(shortened(q.sent))
 	if len(q.header) > 0 {
-		x.Header = q.header
+		x.Header = map[string]string{}
+	}
+	for name, value := range q.header {
+		x.Header[name] = counted(value)
 	}
 	r.keep(x)
 	return a
