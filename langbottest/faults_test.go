@@ -223,6 +223,10 @@ func TestWrongFaultsPanic(t *testing.T) {
 	}
 	srv := langbottest.New(t)
 	require.Panics(t, func() { srv.Release("GET /healthz") })
+	const config = "PUT /api/v1/plugins/{author}/{name}/config"
+	for _, script := range []langbottest.Script{{End: langbottest.Hang}, {Steps: []langbottest.Step{{Hold: true}}}, {Steps: []langbottest.Step{{Polls: 1}}}} {
+		require.Panics(t, func() { srv.On(config, script) })
+	}
 	srv.Fault("GET /healthz", langbottest.Truncate(1<<40)) // costs nothing
 	resp, err := srv.Client().Get(srv.URL + "/healthz")
 	require.NoError(t, err)

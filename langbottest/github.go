@@ -47,10 +47,7 @@ var (
 const notResolved = "[Errno -2] Name or service not known"
 
 func (s *Server) installGitHub(c *call) answer {
-	if refused := s.limited(c); refused != nil {
-		return *refused
-	}
-	value, refused := s.json(c)
+	value, refused := s.installBody(c)
 	if refused != nil {
 		return *refused
 	}

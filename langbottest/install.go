@@ -40,6 +40,14 @@ func (s *Server) limited(c *call) *answer {
 	return &a
 }
 
+// installBody is what shall be installed, by its body, if the quota lets it.
+func (s *Server) installBody(c *call) (value any, refused *answer) {
+	if refused := s.limited(c); refused != nil {
+		return nil, refused
+	}
+	return s.json(c)
+}
+
 func (s *Server) installLocal(c *call) answer {
 	if refused := s.limited(c); refused != nil {
 		return *refused

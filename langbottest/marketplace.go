@@ -37,10 +37,7 @@ func (s *Server) SlowMarketplace(author string, d time.Duration) {
 }
 
 func (s *Server) installMarketplace(c *call) answer {
-	if refused := s.limited(c); refused != nil {
-		return *refused
-	}
-	value, refused := s.json(c)
+	value, refused := s.installBody(c)
 	if refused != nil {
 		return *refused
 	}

@@ -65,10 +65,13 @@ var FailToStart = End{kind: failToStart}
 
 // On sets the script of the operations of a route that are started from now on, by the route's pattern, such as
 // "DELETE /api/v1/plugins/{author}/{name}", or by [AnyInstall]. The operations are the installations, the removal, the
-// upgrade, and PUT …/config, of whose script the steps' For alone tells how long the plugin is away. It panics if there is no such
-// operation.
+// upgrade, and PUT …/config, of whose script the steps' For alone tells how long the plugin is away. It panics if there is
+// no such operation, or if the script of a config has Hold, Polls or an End.
 func (s *Server) On(op string, script Script) {
 	mustBeOperation("On", op)
+	if op == opConfig && (script.End != Succeed || slices.ContainsFunc(script.Steps, func(step Step) bool { return step.Hold || step.Polls > 0 })) {
+		panic("langbottest: On: a config has no task: of its script only the steps' For counts")
+	}
 	script.Steps = slices.Clone(script.Steps)
 	for i, step := range script.Steps {
 		script.Steps[i].phase = phaseOf[step.Action]

@@ -82,8 +82,8 @@ func (st *state) lead() time.Duration {
 	return st.ahead
 }
 
-// Advance sets the server's clock ahead by d, so that tasks and restarts are that much further. Clients' clocks go on as
-// they do: inside testing/synctest, sleep instead.
+// Advance sets the server's clock ahead by d, so that tasks and restarts are that much further. Requests that wait, as a
+// delayed one does, and clients' clocks go on as they do: inside testing/synctest, sleep instead.
 func (s *Server) Advance(d time.Duration) {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()

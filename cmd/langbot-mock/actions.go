@@ -112,12 +112,17 @@ func told(do func()) (err error) {
 	return nil
 }
 
-func addPlugin(srv *langbottest.Server, body json.RawMessage) (any, error) {
+// archive reads a body that is a plugin.
+func archive(body json.RawMessage) ([]byte, error) {
 	var p plugin
 	if err := decode(body, &p); err != nil {
 		return nil, err
 	}
-	data, err := p.data()
+	return p.data()
+}
+
+func addPlugin(srv *langbottest.Server, body json.RawMessage) (any, error) {
+	data, err := archive(body)
 	if err != nil {
 		return nil, err
 	}
@@ -126,11 +131,7 @@ func addPlugin(srv *langbottest.Server, body json.RawMessage) (any, error) {
 }
 
 func addMarketplace(srv *langbottest.Server, body json.RawMessage) (any, error) {
-	var p plugin
-	if err := decode(body, &p); err != nil {
-		return nil, err
-	}
-	data, err := p.data()
+	data, err := archive(body)
 	if err != nil {
 		return nil, err
 	}
