@@ -35,7 +35,7 @@ func (s *Server) AddGitHub(owner, repo, tag, file string, pkg []byte) (releaseID
 			releaseID = f.release
 		}
 	}
-	s.state.github = append(s.state.github, gitHubFile{owner, repo, tag, file, releaseID, assetID, time.Now().Add(s.state.ahead), added.data})
+	s.state.github = append(s.state.github, gitHubFile{owner, repo, tag, file, releaseID, assetID, s.state.clock(), added.data})
 	return releaseID, assetID
 }
 

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"mime"
 	"mime/multipart"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -36,7 +37,7 @@ func (s *Server) limited(c *call) *answer {
 	if most < 0 || !s.profile.has(extensionLimit) || len(s.state.rows)+len(s.state.mcps) < most {
 		return nil
 	}
-	a := refusal(400, -1, "Maximum number of extensions ("+itoa(most)+") reached")
+	a := refusal(400, -1, "Maximum number of extensions ("+strconv.Itoa(most)+") reached")
 	return &a
 }
 

@@ -53,7 +53,7 @@ func (s *Server) Log(plugin, level, text string) {
 	if r == nil || !slices.Contains(logLevels, level) {
 		panic(fmt.Sprintf("langbottest: Log: no plugin %q, or no level %q", plugin, level))
 	}
-	r.log(logLine{time.Now().Add(s.state.ahead), level, text})
+	r.log(logLine{s.state.clock(), level, text})
 }
 
 func (s *Server) getLogs(c *call) answer {

@@ -5,12 +5,9 @@ import (
 	"maps"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
-
-func itoa(n int) string { return strconv.Itoa(n) }
 
 // AddMarketplace offers a plugin on the marketplace, by its archive. The one added last is the newest. Without any, the
 // server cannot reach the marketplace. It panics if that is no good package.

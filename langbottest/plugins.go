@@ -41,14 +41,14 @@ func (s *Server) AddPlugin(pkg []byte) {
 	added := mustParse("AddPlugin", pkg)
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
-	s.state.put(added, "local", s.state.installInfo(map[string]any{}, added, "local"), time.Now().Add(s.state.ahead))
+	s.state.put(added, "local", s.state.installInfo(map[string]any{}, added, "local"), s.state.clock())
 }
 
 // Plugins returns what is installed now, in the order of the first installations.
 func (s *Server) Plugins() []Plugin {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
-	s.state.advance(time.Now().Add(s.state.ahead))
+	s.state.advance(s.state.clock())
 	plugins := make([]Plugin, len(s.state.rows))
 	for i, r := range s.state.rows {
 		plugins[i] = Plugin{ID: r.id(), Version: r.pkg.Version(), Running: !r.dead}

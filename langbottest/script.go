@@ -106,7 +106,7 @@ func (s *Server) Release(op string) bool {
 	}
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
-	now := time.Now().Add(s.state.ahead)
+	now := s.state.clock()
 	s.state.advance(now)
 	for _, t := range s.state.tasks {
 		if !t.applied && t.at < len(t.script.Steps) && t.script.Steps[t.at].Hold && fits(op, t.op) {

@@ -74,13 +74,14 @@ func newState(p profile) *state {
 }
 
 // now is the time of the server.
-func (st *state) now() time.Time { return time.Now().Add(st.lead()) }
-
-func (st *state) lead() time.Duration {
+func (st *state) now() time.Time {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return st.ahead
+	return st.clock()
 }
+
+// clock is now, of a state that is locked.
+func (st *state) clock() time.Time { return time.Now().Add(st.ahead) }
 
 // Advance sets the server's clock ahead by d, so that tasks and restarts are that much further. Requests that wait, as a
 // delayed one does, and clients' clocks go on as they do: inside testing/synctest, sleep instead.
@@ -88,7 +89,7 @@ func (s *Server) Advance(d time.Duration) {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
 	s.state.ahead += max(d, 0)
-	s.state.advance(time.Now().Add(s.state.ahead))
+	s.state.advance(s.state.clock())
 }
 
 // boot forgets what a process forgets, and starts the server's own tasks.
@@ -105,7 +106,7 @@ func (st *state) boot(now time.Time) {
 func (s *Server) Restart() {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
-	now := time.Now().Add(s.state.ahead)
+	now := s.state.clock()
 	s.state.advance(now)
 	for _, r := range s.state.rows {
 		r.busy = nil
@@ -130,7 +131,7 @@ func (s *Server) Reset() {
 func (s *Server) RuntimeDown() {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
-	s.state.advance(time.Now().Add(s.state.ahead))
+	s.state.advance(s.state.clock())
 	s.state.down = true
 }
 
@@ -140,7 +141,7 @@ func (s *Server) RuntimeUp() {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
 	s.state.down = false
-	s.state.connect(time.Now().Add(s.state.ahead))
+	s.state.connect(s.state.clock())
 }
 
 const (

@@ -309,7 +309,7 @@ type Task struct {
 func (s *Server) Tasks() []Task {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
-	s.state.advance(time.Now().Add(s.state.ahead))
+	s.state.advance(s.state.clock())
 	var tasks []Task
 	for _, t := range s.state.tasks {
 		if !t.own {
