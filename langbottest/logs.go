@@ -1,7 +1,10 @@
 package langbottest
 
 import (
+	"encoding/json"
 	"fmt"
+	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,10 +40,48 @@ func (r *row) log(line logLine) {
 // start is what a worker says when it starts: recording 4.10.6, read.
 func (r *row) start(now time.Time) {
 	r.logs = nil
-	for _, line := range [][2]string{{"controller.py (98)", "Mounting plugin " + r.id() + "..."}, {"controller.py (216)", "Plugin " + r.id() + " mounted"},
-		{"controller.py (247)", "Initializing plugin " + r.id() + "..."}, {"controller.py (287)", "Plugin " + r.id() + " initialized"},
-		{"handler.py (149)", "[Action] initialize_plugin"}, {"handler.py (149)", "[Action] get_plugin_container"}} {
-		r.say(now, infoLevel, line[0], line[1])
+	say := func(where, text string) { r.say(now, infoLevel, where, text) }
+	say("controller.py (98)", "Mounting plugin "+r.id()+"...")
+	say("controller.py (216)", "Plugin "+r.id()+" mounted")
+	say("controller.py (247)", "Initializing plugin "+r.id()+"...")
+	r.greet(now)
+	say("controller.py (287)", "Plugin "+r.id()+" initialized")
+	say("handler.py (149)", "[Action] initialize_plugin")
+	say("handler.py (149)", "[Action] get_plugin_container")
+}
+
+var (
+	initializes = regexp.MustCompile(`^\s+async def initialize\(self\)`)
+	logs        = regexp.MustCompile(`^\s+logging(?:\.getLogger\([^()]*\))?\.(info|warning|error|critical)\((?:"([^"\\]*)"|'([^'\\]*)')\)$`)
+	prints      = regexp.MustCompile(`^\s+print\((?:"([^"\\]*)"|'([^'\\]*)'), file=sys\.stderr(?:, flush=True)?\)$`)
+)
+
+// greet is what the plugin itself says when it is initialized. Plugins do not run here, so this is what can be read in its
+// code: the constant texts that the first statements of its initialize log or print. Lab, 4.10.6: of what it prints only
+// the standard error shows, as warnings.
+func (r *row) greet(now time.Time) {
+	var manifest struct {
+		Execution struct{ Python struct{ Path string } }
+	}
+	if json.Unmarshal(r.pkg.Manifest(), &manifest) != nil {
+		return
+	}
+	main := manifest.Execution.Python.Path
+	code, _ := r.file(main)
+	inside := false
+	for i, statement := range strings.Split(string(code), "\n") {
+		statement = strings.TrimRight(statement, "\r ")
+		if !inside {
+			inside = initializes.MatchString(statement)
+			continue
+		}
+		if m := logs.FindStringSubmatch(statement); m != nil {
+			r.say(now, strings.ToUpper(m[1]), fmt.Sprintf("%s (%d)", path.Base(main), i+1), m[2]+m[3])
+		} else if m := prints.FindStringSubmatch(statement); m != nil {
+			r.log(logLine{now, "WARNING", m[1] + m[2]})
+		} else {
+			return
+		}
 	}
 }
 

@@ -257,7 +257,7 @@ func TestAccepted(t *testing.T) {
 var unjudged = map[string]string{
 	"users.email":               "the first user of every recording has an e-mail address",
 	"config.wiped":              "no config that is no JSON was sent: it ruins the plugin",
-	"delete.stale":              "no two removals at once were asked for",
+	"delete.stale":              "no two removals at once were recorded; seen on 4.11.2",
 	"install.races":             "no two installations at once were asked for",
 	"install.races-break":       "the same",
 	"install.drained":           "what becomes of the connection is not recorded",
