@@ -11,8 +11,8 @@
 // answered to some 650 requests each, and wants the same bytes. What differs between releases is one table, which
 // [Server.Profile] returns, and of which [Negate] turns a row round.
 //
-// Plugins do not run: their code is not looked at, they log nothing of their own, and their pages do not answer. A script
-// makes one fail to start.
+// Plugins do not run: of their code only the constant lines that its initialize begins to log are read, and their pages do
+// not answer. A script makes one fail to start.
 //
 // # Scripts
 //
