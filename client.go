@@ -83,12 +83,13 @@ func (c *Client) CloseIdleConnections() { c.transport.CloseIdleConnections() }
 // the envelope's data unless nil; data that does not fit it is an error of encoding/json, and the call has been made. A GET is repeated as [RetryPolicy] allows; any other method is sent once, and a lost
 // answer is [ErrOutcomeUnknown].
 //
-//	var logs struct {
-//		Logs []struct{ Text string } `json:"logs"`
+//	var debug struct {
+//		URL string `json:"debug_url"`
 //	}
-//	err := client.Call(ctx, "GET", "/api/v1/plugins/acme/demo/logs?limit=50", nil, &logs)
+//	err := client.Call(ctx, "GET", "/api/v1/plugins/debug-info", nil, &debug)
 //
-//	err := client.Call(ctx, "PUT", "/api/v1/pipelines/7c1f", map[string]any{"name": "main"}, nil)
+//	var answer any // whatever the plugin answers
+//	err := client.Call(ctx, "POST", "/api/v1/plugins/acme/demo/page-api", map[string]any{"page_id": "main", "endpoint": "/save"}, &answer)
 func (c *Client) Call(ctx context.Context, method, path string, in, out any) error {
 	u, err := url.Parse(path)
 	if err != nil || !strings.HasPrefix(path, "/") || u.Host != "" || u.Fragment != "" {
@@ -134,8 +135,9 @@ type route struct {
 	endpoint
 	path    string // escaped, below the base URL
 	query   string
-	single  bool     // one request, without repetition: a poll is repeated by its wait
-	plugin  PluginID // what it is about, if known: for OutcomeUnknownError
+	single  bool                      // one request, without repetition: a poll is repeated by its wait
+	stream  func(*http.Response) bool // whether an answer is handed over while it arrives; nil: never
+	plugin  PluginID                  // what it is about, if known: for OutcomeUnknownError
 	version string
 	hide    string // a secret in the body
 }

@@ -45,6 +45,41 @@ var everyMethod = map[string]func(context.Context, *langbot.Client) error{
 		_, err := c.Plugins.InstallMarketplace(ctx, langbot.MarketplacePlugin{ID: demo})
 		return err
 	},
+	"Plugins.Upgrade": func(ctx context.Context, c *langbot.Client) error { _, err := c.Plugins.Upgrade(ctx, demo); return err },
+	"Plugins.Preview": func(ctx context.Context, c *langbot.Client) error {
+		_, err := c.Plugins.Preview(ctx, memory{id: demo, data: []byte("x")})
+		return err
+	},
+	"Plugins.Config": func(ctx context.Context, c *langbot.Client) error { _, err := c.Plugins.Config(ctx, demo); return err },
+	"Plugins.SetConfig": func(ctx context.Context, c *langbot.Client) error {
+		return c.Plugins.SetConfig(ctx, demo, map[string]any{})
+	},
+	"Plugins.UpdateConfig": func(ctx context.Context, c *langbot.Client) error {
+		return c.Plugins.UpdateConfig(ctx, demo, func(map[string]any) error { return nil })
+	},
+	"Plugins.Readme": func(ctx context.Context, c *langbot.Client) error {
+		_, err := c.Plugins.Readme(ctx, demo, "")
+		return err
+	},
+	"Plugins.Icon": func(ctx context.Context, c *langbot.Client) error { _, err := c.Plugins.Icon(ctx, demo); return err },
+	"Plugins.Logs": func(ctx context.Context, c *langbot.Client) error {
+		_, err := c.Plugins.Logs(ctx, demo, langbot.LogFilter{})
+		return err
+	},
+	"Plugins.FollowLogs": func(ctx context.Context, c *langbot.Client) error {
+		for _, err := range c.Plugins.FollowLogs(ctx, demo, langbot.LogFilter{}) {
+			return err
+		}
+		return nil
+	},
+	"Plugins.GitHubReleases": func(ctx context.Context, c *langbot.Client) error {
+		_, err := c.Plugins.GitHubReleases(ctx, "a", "b")
+		return err
+	},
+	"Plugins.GitHubReleaseAssets": func(ctx context.Context, c *langbot.Client) error {
+		_, err := c.Plugins.GitHubReleaseAssets(ctx, langbot.GitHubRelease{Owner: "a", Repo: "b", ID: 1})
+		return err
+	},
 	"Tasks.Get": func(ctx context.Context, c *langbot.Client) error { _, err := c.Tasks.Get(ctx, 0); return err },
 	"Tasks.List": func(ctx context.Context, c *langbot.Client) error {
 		_, err := c.Tasks.List(ctx, langbot.TaskFilter{})

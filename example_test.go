@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log"
+	"net/http"
+	"net/http/httptest"
 	"time"
 
 	"github.com/langbot-go/langbot"
@@ -14,8 +17,8 @@ import (
 )
 
 // server starts a reference server for an example, with a client of it.
-func server() (*langbottest.Server, *langbot.Client) {
-	srv, err := langbottest.Start()
+func server(opts ...langbottest.Option) (*langbottest.Server, *langbot.Client) {
+	srv, err := langbottest.Start(opts...)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -305,4 +308,148 @@ func ExampleSystemService_WaitReady() {
 	}
 	fmt.Println("ready")
 	// Output: ready
+}
+
+func ExamplePluginsService_Config() {
+	srv, client := server()
+	defer srv.Close()
+	ctx := context.Background()
+	srv.AddPlugin(hello("1.0.0"))
+	id := langbot.PluginID{Author: "acme", Name: "hello"}
+
+	if err := client.Plugins.SetConfig(ctx, id, map[string]any{"greeting": "hi", "limit": 9007199254740993}); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := client.Plugins.WaitReady(ctx, id, ""); err != nil {
+		log.Fatal(err)
+	}
+	config, err := client.Plugins.Config(ctx, id)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(config["greeting"], config["limit"])
+	// Output: hi 9007199254740993
+}
+
+func ExamplePluginsService_UpdateConfig() {
+	srv, client := server()
+	defer srv.Close()
+	ctx := context.Background()
+	srv.AddPlugin(hello("1.0.0"))
+	id := langbot.PluginID{Author: "acme", Name: "hello"}
+
+	err := client.Plugins.UpdateConfig(ctx, id, func(config map[string]any) error {
+		config["greeting"] = "good morning"
+		return nil
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	config, err := client.Plugins.Config(ctx, id)
+	fmt.Println(config, err)
+	// Output: map[greeting:good morning] <nil>
+}
+
+func ExamplePluginsService_Readme() {
+	srv, client := server()
+	defer srv.Close()
+	srv.AddPlugin(archives.Zip(append(archives.Plugin("acme", "hello", `"1.0.0"`), archives.File{Name: "README.md", Content: "# Hello"})...))
+	text, err := client.Plugins.Readme(context.Background(), langbot.PluginID{Author: "acme", Name: "hello"}, "zh_Hans")
+	fmt.Println(text, err) // there is none in Chinese
+	// Output: # Hello <nil>
+}
+
+// An admin page passes the icon on.
+func ExamplePluginsService_Icon() {
+	srv, client := server()
+	defer srv.Close()
+	srv.AddPlugin(hello("1.0.0"))
+	w := httptest.NewRecorder()
+
+	icon, err := client.Plugins.Icon(context.Background(), langbot.PluginID{Author: "acme", Name: "hello"})
+	if err != nil {
+		http.Error(w, "no icon", http.StatusNotFound) // this plugin has none
+	} else {
+		defer icon.Close()
+		w.Header().Set("Content-Type", icon.ContentType)
+		_, _ = io.Copy(w, icon)
+	}
+	fmt.Println(w.Code, errors.Is(err, langbot.ErrServer))
+	// Output: 404 true
+}
+
+func ExamplePluginsService_Logs() {
+	srv, client := server(langbottest.Version("4.10.6"))
+	defer srv.Close()
+	srv.AddPlugin(hello("1.0.0"))
+	srv.Log("acme/hello", "ERROR", "no greeting is set")
+
+	lines, err := client.Plugins.Logs(context.Background(), langbot.PluginID{Author: "acme", Name: "hello"}, langbot.LogFilter{Limit: 20, Level: "WARNING"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, line := range lines {
+		fmt.Println(line.Level, line.Text)
+	}
+	// Output: ERROR no greeting is set
+}
+
+func ExamplePluginsService_FollowLogs() {
+	srv, client := server(langbottest.Version("4.10.6"))
+	defer srv.Close()
+	srv.AddPlugin(hello("1.0.0"))
+	srv.Log("acme/hello", "ERROR", "first")
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+
+	for line, err := range client.Plugins.FollowLogs(ctx, langbot.PluginID{Author: "acme", Name: "hello"}, langbot.LogFilter{Level: "ERROR"}) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(line.Text)
+		if line.Text == "second" {
+			break
+		}
+		srv.Log("acme/hello", "ERROR", "second")
+	}
+	// Output:
+	// first
+	// second
+}
+
+func ExamplePluginsService_Preview() {
+	srv, client := server()
+	defer srv.Close()
+	pkg, err := lbpkg.Parse(hello("1.0.0"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	preview, err := client.Plugins.Preview(context.Background(), pkg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(preview.ID, preview.Version, preview.Label.In("en_US"), preview.Files)
+	// Output: acme/hello 1.0.0 Demo 2
+}
+
+func ExamplePluginsService_GitHubReleases() {
+	srv, client := server()
+	defer srv.Close()
+	ctx := context.Background()
+	srv.AddGitHub("acme", "hello", "v2.0.0", "hello.lbpkg", hello("2.0.0"))
+
+	releases, err := client.Plugins.GitHubReleases(ctx, "acme", "hello")
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, release := range releases {
+		files, err := client.Plugins.GitHubReleaseAssets(ctx, release)
+		if err != nil {
+			log.Fatal(err)
+		}
+		for _, file := range files { // any of them could go to InstallGitHub
+			fmt.Println(release.Tag, file.Name)
+		}
+	}
+	// Output: v2.0.0 hello.lbpkg
 }

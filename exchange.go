@@ -115,6 +115,7 @@ func (x *request) attempt(ctx context.Context, token string, body *body) (*trans
 		Length:     body.length,
 		Fatal:      body.fatal(),
 		Repeatable: x.route.effect == repeatable,
+		Stream:     x.route.stream,
 		Timeout:    timeout + body.extraTime(),
 		Policy:     policy,
 		OnRetry:    logRetries(ctx, s.logger, x.route.pattern),

@@ -359,6 +359,9 @@ func TestInstallGitHub(t *testing.T) {
 		"mirror, old":                {"4.10.6", langbot.GitHubAsset{AssetURL: mirror}, map[string]any{"owner": "", "repo": "", "release_tag": "", "asset_url": mirror}, 1, nil, ""},
 		"mirror, new":                {"4.11.2", langbot.GitHubAsset{AssetURL: mirror}, nil, 1, langbot.ErrInvalid, "4.11.2"},
 		"unknown version":            {"main", published, body(full), 3, nil, ""},
+		"the latest, new":            {"4.11.2", langbot.GitHubAsset{Owner: "acme", Repo: "demo", ReleaseTag: "latest"}, body(full), 3, nil, ""},
+		"the latest, old":            {"4.10.6", langbot.GitHubAsset{Owner: "acme", Repo: "demo", ReleaseTag: "latest"}, body(full), 3, nil, ""},
+		"none that is latest":        {"4.11.2", langbot.GitHubAsset{Owner: "drafts", Repo: "demo", ReleaseTag: "latest"}, nil, 2, langbot.ErrNotFound, `"latest"`},
 		"no such release":            {"4.11.2", langbot.GitHubAsset{Owner: "acme", Repo: "demo", ReleaseTag: "v9"}, nil, 2, langbot.ErrNotFound, `"v9"`},
 		"no such file":               {"4.11.2", langbot.GitHubAsset{AssetURL: strings.Replace(address, "demo.lbpkg", "other.lbpkg", 1)}, nil, 3, langbot.ErrNotFound, "other.lbpkg"},
 		"several files":              {"4.11.2", langbot.GitHubAsset{Owner: "acme", Repo: "demo", ReleaseTag: "many"}, nil, 3, langbot.ErrInvalid, "2 .lbpkg files"},
@@ -387,8 +390,12 @@ func TestInstallGitHub(t *testing.T) {
 				if strings.Contains(string(data), "down/demo") {
 					return answered(500, `{"code":"internal_error","msg":"Internal server error"}`)(r)
 				}
+				if strings.Contains(string(data), "drafts/demo") {
+					return answered(200, `{"code":0,"data":{"releases":[{"id":15,"tag_name":"v3","draft":true}]}}`)(r)
+				}
 				require.JSONEq(t, `{"repo_url":"https://github.com/acme/demo"}`, string(data))
-				return answered(200, `{"code":0,"data":{"releases":[{"id":12,"tag_name":"v1.1"},{"id":11,"tag_name":"v1.0"},{"id":13,"tag_name":"many"},{"id":14,"tag_name":"none"}]}}`)(r)
+				return answered(200, `{"code":0,"data":{"releases":[{"id":15,"tag_name":"v3","draft":true,"published_at":null},{"id":16,"tag_name":"v2-rc","prerelease":true},`+
+					`{"id":11,"tag_name":"v1.0"},{"id":12,"tag_name":"v1.1"},{"id":13,"tag_name":"many"},{"id":14,"tag_name":"none"}]}}`)(r)
 			})
 			mock.RegisterResponder("POST", "/api/v1/plugins/github/release-assets", func(r *http.Request) (*http.Response, error) {
 				var want struct {
@@ -486,4 +493,100 @@ func TestUploadLeavesItsConnection(t *testing.T) {
 	_, err = client.Plugins.Delete(t.Context(), demo, langbot.DeleteOptions{})
 	require.ErrorIs(t, err, langbot.ErrUnauthorized)
 	require.Equal(t, map[string]bool{"POST": true, "DELETE": false}, closing)
+}
+
+// TestPreview: what a release tells of a package, and that nothing is installed.
+func TestPreview(t *testing.T) {
+	archive := withFiles("  icon: icon.svg\n", archives.File{Name: "requirements.txt", Content: "httpx\nidna>=3\n"}, archives.File{Name: "icon.svg", Content: svg})
+	pkg, err := lbpkg.Parse(archive)
+	require.NoError(t, err)
+	for _, version := range []string{"4.10.0", "4.10.6", "4.10.8", "4.11.2"} {
+		t.Run(version, func(t *testing.T) {
+			srv := langbottest.New(t, langbottest.Version(version))
+			client, err := langbot.New(srv.URL, langbot.WithAPIKey(srv.APIKey), langbot.WithRetry(langbot.RetryPolicy{BaseDelay: 1, MaxDelay: 1}))
+			require.NoError(t, err)
+			got, err := client.Plugins.Preview(t.Context(), pkg)
+			require.NoError(t, err)
+			require.Contains(t, string(got.Manifest), `"icon.svg"`)
+			got.Manifest = nil
+			require.Equal(t, langbot.Preview{ID: demo, Version: "1.0.0", Label: langbot.Text{"en_US": "Demo"}, Description: langbot.Text{"en_US": "Demo plugin"},
+				Components: map[string]int{}, Requirements: []string{"httpx", "idna>=3"}, Files: 4, Size: int64(len(archive))}, got)
+			require.Empty(t, srv.Plugins())
+			require.Empty(t, srv.Tasks())
+
+			unchecked, err := lbpkg.ParseUnchecked(archives.Zip(archives.File{Name: "manifest.yaml", Content: "metadata: {author: acme, name: demo}\n"}))
+			require.NoError(t, err)
+			got, err = client.Plugins.Preview(t.Context(), unchecked)
+			require.NoError(t, err)
+			require.Equal(t, demo, got.ID)
+			_, err = client.Plugins.Preview(t.Context(), memory{id: demo, data: []byte("no zip")})
+			require.ErrorIs(t, err, langbot.ErrInvalid)
+		})
+	}
+	t.Run("4.9.7 has none", func(t *testing.T) {
+		srv := langbottest.New(t, langbottest.Version("4.9.7"), langbottest.AllowUnmatched())
+		client, err := langbot.New(srv.URL, langbot.WithUserToken(srv.UserToken))
+		require.NoError(t, err)
+		_, err = client.Plugins.Preview(t.Context(), pkg)
+		var page *langbot.ProtocolError
+		require.ErrorAs(t, err, &page)
+		require.NotErrorIs(t, err, langbot.ErrOutcomeUnknown)
+	})
+	t.Run("again after a lost answer: nothing is changed by it", func(t *testing.T) {
+		srv := langbottest.New(t)
+		srv.Fault("POST /api/v1/plugins/install/local/preview", langbottest.LoseAnswer(), langbottest.Nth(1))
+		client, err := langbot.New(srv.URL, langbot.WithUserToken(srv.UserToken), langbot.WithRetry(langbot.RetryPolicy{BaseDelay: 1, MaxDelay: 1}))
+		require.NoError(t, err)
+		_, err = client.Plugins.Preview(t.Context(), pkg)
+		require.NoError(t, err)
+	})
+	t.Run("refused before anything is sent", func(t *testing.T) {
+		client, mock := mocked(t)
+		_, err := client.Plugins.Preview(t.Context(), nil)
+		require.ErrorIs(t, err, langbot.ErrInvalid)
+		_, err = client.Plugins.Preview(t.Context(), memory{id: demo, size: 11 << 20})
+		require.ErrorIs(t, err, langbot.ErrTooLarge)
+		require.Zero(t, mock.GetTotalCallCount())
+	})
+}
+
+// TestGitHubReleases: the releases of a repository, newest first, and what of their files is told.
+func TestGitHubReleases(t *testing.T) {
+	for _, version := range []string{"4.6.0", "4.10.6", "4.10.8", "4.11.2"} {
+		t.Run(version, func(t *testing.T) {
+			srv := langbottest.New(t, langbottest.Version(version))
+			client, err := langbot.New(srv.URL, langbot.WithAPIKey(srv.APIKey), langbot.WithRetry(langbot.RetryPolicy{BaseDelay: 1, MaxDelay: 1}))
+			require.NoError(t, err)
+			archive := langbottest.Archive("acme", "demo", "1.0.0")
+			srv.AddGitHub("acme", "demo", "v1.0.0", "demo.lbpkg", archive)
+			release, asset := srv.AddGitHub("acme", "demo", "v1.1.0", "demo.lbpkg", archive)
+			releases, err := client.Plugins.GitHubReleases(t.Context(), "acme", "demo")
+			require.NoError(t, err)
+			require.Len(t, releases, 2)
+			require.WithinDuration(t, time.Now(), releases[0].Published, time.Minute)
+			releases[0].Published = time.Time{}
+			require.Equal(t, langbot.GitHubRelease{Owner: "acme", Repo: "demo", ID: release, Tag: "v1.1.0", Name: releases[0].Name}, releases[0])
+
+			files, err := client.Plugins.GitHubReleaseAssets(t.Context(), releases[0])
+			require.NoError(t, err)
+			require.Equal(t, []langbot.GitHubAsset{{Owner: "acme", Repo: "demo", ReleaseTag: "v1.1.0", ReleaseID: release, AssetID: asset, Name: "demo.lbpkg",
+				Size: int64(len(archive)), AssetURL: "https://github.com/acme/demo/releases/download/v1.1.0/demo.lbpkg"}}, files)
+
+			_, err = client.Plugins.GitHubReleases(t.Context(), "acme", "none")
+			require.ErrorIs(t, err, langbot.ErrServer)
+			require.ErrorContains(t, err, "acme/none")
+			_, err = client.Plugins.GitHubReleaseAssets(t.Context(), langbot.GitHubRelease{Owner: "acme", Repo: "demo", ID: release + 99})
+			require.ErrorIs(t, err, langbot.ErrServer)
+		})
+	}
+	t.Run("refused before anything is sent", func(t *testing.T) {
+		client, mock := mocked(t)
+		for _, repo := range [][2]string{{"", "demo"}, {"a b", "demo"}, {"acme", "de/mo"}, {"acme", ""}} {
+			_, err := client.Plugins.GitHubReleases(t.Context(), repo[0], repo[1])
+			require.ErrorIs(t, err, langbot.ErrInvalid)
+		}
+		_, err := client.Plugins.GitHubReleaseAssets(t.Context(), langbot.GitHubRelease{Owner: "acme", Repo: "demo"})
+		require.ErrorIs(t, err, langbot.ErrInvalid)
+		require.Zero(t, mock.GetTotalCallCount())
+	})
 }

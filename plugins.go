@@ -94,6 +94,24 @@ func (s *PluginsService) inList(ctx context.Context, r route, id PluginID, refus
 	return Plugin{}, absent
 }
 
+// explained is the error of a route that fails for a plugin which does not run, where others answer 404.
+func (s *PluginsService) explained(ctx context.Context, id PluginID, err error) error {
+	refused, failed := isFailure(err)
+	if !failed {
+		return s.client.diagnosed(ctx, err)
+	}
+	if _, err := s.inList(ctx, listPlugins.at(), id, refused); err != nil {
+		return err
+	}
+	return refused
+}
+
+// there is ErrNotFound if the plugin does not run, which some routes answer with nothing.
+func (s *PluginsService) there(ctx context.Context, id PluginID) error {
+	_, err := s.get(ctx, id, false)
+	return err
+}
+
 // find prefers an installed plugin to one of the same name that its developer has connected.
 func find(plugins []Plugin, id PluginID) (found Plugin, ok bool) {
 	for _, p := range plugins {

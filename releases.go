@@ -20,6 +20,9 @@ var (
 	// missingIsFailure: a plugin that is not installed is a 500 where others answer 404. See truth 4.10.8, 04-config-missing.
 	missingIsFailure = span{since: release{4, 10, 7}, until: release{4, 10, 8}}
 
+	// configUntold: every config is told as empty. 4.9.4 and 4.10.0 tell them: recordings, config.
+	configUntold = span{since: release{4, 9, 7}, until: release{4, 9, 7}}
+
 	// wedgedByReads: reading plugins during a removal can hang the server for good. 4.10.11 is left out: it shows its tasks
 	// to every credential, so nobody needs to read then.
 	wedgedByReads = span{since: release{4, 10, 7}, until: release{4, 10, 10}}

@@ -69,17 +69,16 @@ func (t *roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	s.attempts++
 	s.tracing, s.connected, s.wrote, s.answered = false, false, false, false
 	ctx, cancel := context.WithTimeout(req.Context(), s.request.Timeout)
-	defer cancel()
 	resp, err := t.next.RoundTrip(req.WithContext(ctx))
-	answer, err := t.read(resp, err)
+	var answer Answer
+	if s.streams(resp, err) {
+		answer = t.stream(&attempt{call: s, ctx: ctx, cancel: cancel}, resp)
+	} else {
+		defer cancel()
+		answer, err = t.read(resp, err)
+	}
 	if err != nil {
-		switch {
-		case s.Context.Err() != nil:
-		case ctx.Err() != nil:
-			err = &timeoutError{after: s.request.Timeout}
-		case errors.Is(err, context.DeadlineExceeded):
-			err = &foreignDeadline{err}
-		}
+		err = s.explained(ctx, err)
 		s.unsent = s.tracing && !s.connected && !s.wrote
 		if s.Context.Err() == nil {
 			s.last = err
@@ -90,6 +89,18 @@ func (t *roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	s.held = answer
 	s.answer, s.last, s.unsent, s.answered = &s.held, nil, true, true // answered: nothing is unknown
 	return withoutLocation(resp), nil
+}
+
+// explained is the error of an attempt that ran in ctx, by whose time is up: the caller's, the attempt's or the network's.
+func (s *call) explained(ctx context.Context, err error) error {
+	switch {
+	case s.Context.Err() != nil:
+	case ctx.Err() != nil:
+		return &timeoutError{after: s.request.Timeout}
+	case errors.Is(err, context.DeadlineExceeded):
+		return &foreignDeadline{err}
+	}
+	return err
 }
 
 // withoutLocation is what http.Client gets to see of a response. It would fail on a Location that it cannot parse, and

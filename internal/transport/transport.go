@@ -37,6 +37,7 @@ type Request struct {
 	Length     int64                     // of Body, exact. Its connection is used for nothing else afterwards
 	Repeatable bool                      // sending it twice does no harm
 	Fatal      func() error              // the body's own failure, which no repetition mends; may be nil
+	Stream     func(*http.Response) bool // whether the body of this answer is handed over instead of read; may be nil
 	Timeout    time.Duration             // of one attempt, the reading of its answer included
 	Policy     Policy
 	OnRetry    func(Retry) // called before each wait; may be nil
@@ -57,11 +58,13 @@ type Result struct {
 	Unsent   bool // provably, no attempt without an answer reached the server
 }
 
-// An Answer is a response with its body in memory. Release gives the memory back.
+// An Answer is a response with its body in memory, or on its way. Release gives the memory back, and ends a stream.
 type Answer struct {
 	Status     int
 	Header     http.Header
 	RetryAfter time.Duration // the server's hint, or -1
+	Stream     io.ReadCloser // the body, if the request wanted it so; set it to nil to keep it beyond Release
+	Length     int64         // of Stream; -1: not known
 	body       *bytes.Buffer
 }
 
@@ -75,6 +78,10 @@ func (a *Answer) Body() []byte {
 
 // Release returns the body's buffer to the pool. It is safe on nil and more than once.
 func (a *Answer) Release() {
+	if a != nil && a.Stream != nil {
+		a.Stream.Close()
+		a.Stream = nil
+	}
 	if a == nil || a.body == nil {
 		return
 	}
