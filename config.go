@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -145,29 +144,30 @@ func (s *PluginsService) UpdateConfig(ctx context.Context, id PluginID, change f
 	if wanted == nil {
 		return s.SetConfig(ctx, id, config) // which says why not
 	}
-	if reflect.DeepEqual(before, wanted) {
+	if sameConfig(before, wanted, false) {
 		return nil
 	}
-	return s.putConfig(ctx, id, wanted)
+	_, err = s.putConfig(ctx, id, wanted)
+	return err
 }
 
 // putConfig writes the config, waits until the plugin works with it, and reads it back.
-func (s *PluginsService) putConfig(ctx context.Context, id PluginID, wanted map[string]any) error {
+func (s *PluginsService) putConfig(ctx context.Context, id PluginID, wanted map[string]any) (Plugin, error) {
 	if err := s.SetConfig(ctx, id, wanted); err != nil {
-		return err
+		return Plugin{}, err
 	}
 	p, err := s.WaitReady(ctx, id, "")
 	if err != nil {
-		return fmt.Errorf("langbot: the config of %s is stored: %w", id, err)
+		return p, fmt.Errorf("langbot: the config of %s is stored: %w", id, err)
 	}
 	stored, err := s.Config(ctx, id)
 	if err != nil {
-		return fmt.Errorf("langbot: the config of %s is stored, and was not read back: %w", id, err)
+		return p, fmt.Errorf("langbot: the config of %s is stored, and was not read back: %w", id, err)
 	}
-	if !sameConfig(stored, wanted) {
-		return &WaitError{Err: ErrNoEffect, Plugin: p, hint: "another config was read back than was written"}
+	if !sameConfig(stored, wanted, true) {
+		return p, &WaitError{Err: ErrNoEffect, Plugin: p, hint: "another config was read back than was written"}
 	}
-	return nil
+	return p, nil
 }
 
 // encoded is v as JSON, and nothing if it is none.
@@ -182,18 +182,20 @@ func encoded(v any) []byte {
 // hiddenValue stands for a secret.
 const hiddenValue = "***"
 
-// sameConfig reports whether stored can be what wanted was written as: a secret is told as "***".
-func sameConfig(stored, wanted any) bool {
+// sameConfig reports whether stored is what wanted was written as. Of a secret only "***" is told: masked says what that
+// counts for.
+func sameConfig(stored, wanted any, masked bool) bool {
+	same := func(stored, wanted any) bool { return sameConfig(stored, wanted, masked) }
 	if stored == hiddenValue {
-		return true
+		return masked || wanted == hiddenValue
 	}
 	switch stored := stored.(type) {
 	case map[string]any:
 		wanted, ok := wanted.(map[string]any)
-		return ok && maps.EqualFunc(stored, wanted, sameConfig)
+		return ok && maps.EqualFunc(stored, wanted, same)
 	case []any:
 		wanted, ok := wanted.([]any)
-		return ok && slices.EqualFunc(stored, wanted, sameConfig)
+		return ok && slices.EqualFunc(stored, wanted, same)
 	case json.Number:
 		wanted, ok := wanted.(json.Number)
 		return ok && sameNumber(stored, wanted)

@@ -74,8 +74,12 @@ func (s *PluginsService) InstallGitHub(ctx context.Context, a GitHubAsset) (*Ope
 			return nil, err
 		}
 	}
-	from := source{Owner: a.Owner, Repo: a.Repo, Tag: a.ReleaseTag, URL: a.AssetURL, Asset: a.AssetID}
-	return s.client.start(ctx, installGitHub.at(), a.body(), ticket{Kind: kindInstall, Source: from})
+	return s.client.start(ctx, installGitHub.at(), a.body(), ticket{Kind: kindInstall, Source: a.source()})
+}
+
+// source is how a plugin that was installed from a is recognised.
+func (a GitHubAsset) source() source {
+	return source{Owner: a.Owner, Repo: a.Repo, Tag: a.ReleaseTag, URL: a.AssetURL, Asset: a.AssetID}
 }
 
 // body is what every release since 4.4.0 can read: the older ones take the URL, the newer ones the numbers.

@@ -116,7 +116,11 @@ func (s *TasksService) List(ctx context.Context, filter TaskFilter) ([]Task, err
 	if filter.Kind != "" {
 		query.Set("kind", filter.Kind)
 	}
-	data, err := call[wireTasks](ctx, s.client, listTasks.at().with(query), nil)
+	return s.list(ctx, listTasks.at().with(query), filter)
+}
+
+func (s *TasksService) list(ctx context.Context, r route, filter TaskFilter) ([]Task, error) {
+	data, err := call[wireTasks](ctx, s.client, r, nil)
 	if err != nil {
 		return nil, s.hidden(ctx, err)
 	}

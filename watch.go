@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -154,13 +155,16 @@ func (g goal) fromGitHub(ctx context.Context) (p Plugin, found bool, err error) 
 	if err != nil {
 		return Plugin{}, false, err
 	}
-	for _, p := range plugins {
-		var from source
-		if p.Source == "github" && json.Unmarshal(p.InstallInfo, &from) == nil && g.ticket.Source.same(from) {
-			return p, true, nil
-		}
+	if i := slices.IndexFunc(plugins, g.ticket.Source.of); i >= 0 {
+		return plugins[i], true, nil
 	}
 	return Plugin{}, false, nil
+}
+
+// of reports whether p was installed from s.
+func (s source) of(p Plugin) bool {
+	var from source
+	return p.Source == "github" && json.Unmarshal(p.InstallInfo, &from) == nil && s.same(from)
 }
 
 // same reports whether a listed plugin came from s: from the same release, and the same file of it as far as is known.

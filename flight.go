@@ -1,0 +1,82 @@
+// Flights: what several callers in this process want of one plugin at a time.
+
+package langbot
+
+import (
+	"context"
+	"reflect"
+	"slices"
+	"sync"
+)
+
+// A flight is a run of Ensure or EnsureAbsent that others wait for.
+type flight struct {
+	spec       any
+	credential *credential
+	workspace  string
+	over       chan struct{}
+	whole      bool // it came to its own end, and not that of its caller
+	result     EnsureResult
+	err        error
+}
+
+// A flightKey names a plugin on a server.
+type flightKey struct {
+	server string
+	id     PluginID
+}
+
+var flights = struct {
+	sync.Mutex
+	under map[flightKey]*flight
+}{under: map[flightKey]*flight{}}
+
+// alone runs f while no other run for the plugin is under way in this process. One that wants the same with the same
+// credential takes the result of the run that it has waited for, unless that ended with its caller's context.
+func (c *Client) alone(ctx context.Context, id PluginID, spec any, f func() (EnsureResult, error)) (EnsureResult, error) {
+	key := flightKey{c.settings.server, id}
+	for {
+		mine := &flight{spec: spec, credential: c.settings.credential, workspace: c.settings.workspace, over: make(chan struct{})}
+		other := mine.begin(key)
+		if other == nil {
+			return mine.run(ctx, key, f)
+		}
+		select {
+		case <-ctx.Done():
+			return EnsureResult{}, &WaitError{Err: because(ctx), hint: "another call for the plugin is under way in this process"}
+		case <-other.over:
+		}
+		if other.whole && other.like(mine) {
+			result := other.result
+			result.Actions, result.Tasks = slices.Clone(result.Actions), slices.Clone(result.Tasks)
+			return result, other.err
+		}
+	}
+}
+
+// begin takes the plugin for f, or returns the flight that has it.
+func (f *flight) begin(key flightKey) *flight {
+	flights.Lock()
+	defer flights.Unlock()
+	if other := flights.under[key]; other != nil {
+		return other
+	}
+	flights.under[key] = f
+	return nil
+}
+
+func (f *flight) run(ctx context.Context, key flightKey, do func() (EnsureResult, error)) (EnsureResult, error) {
+	defer func() { // also if a package of the caller's panics
+		flights.Lock()
+		defer flights.Unlock()
+		delete(flights.under, key)
+		close(f.over)
+	}()
+	f.result, f.err = do()
+	f.whole = ctx.Err() == nil
+	return f.result, f.err
+}
+
+func (f *flight) like(other *flight) bool {
+	return f.credential == other.credential && f.workspace == other.workspace && reflect.DeepEqual(f.spec, other.spec)
+}
