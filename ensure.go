@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/langbot-go/langbot/internal/transport"
 )
 
 // A Spec says which plugin should run, and how. It comes from Package if there is one, else from GitHub if a field of that
@@ -221,7 +223,7 @@ func (e *ensuring) giveUp() error {
 	switch {
 	case e.tries == 0:
 		return nil
-	case e.access != tasksHidden && e.tries < maxTries && !errors.Is(e.failure, ErrNoEffect) && (e.others || !errors.As(e.failure, &failed)):
+	case e.access == tasksShown && e.tries < maxTries && !errors.Is(e.failure, ErrNoEffect) && (e.others || !errors.As(e.failure, &failed)):
 		return nil
 	case e.failure == nil:
 		return &WaitError{Err: ErrNoEffect, Plugin: e.result.Plugin, hint: "it was installed, and did not stay so"}
@@ -232,12 +234,15 @@ func (e *ensuring) giveUp() error {
 // install sends one installation and waits for its end. What came of it is for the next look to judge.
 func (e *ensuring) install(ctx context.Context, action string) error {
 	op, err := e.start(ctx)
-	if err != nil && !errors.Is(err, ErrOutcomeUnknown) {
+	e.sent(err)
+	switch {
+	case errors.Is(err, ErrBusy) && !errors.Is(err, ErrOutcomeUnknown):
+		return e.unless(ctx) // with what others do, perhaps to the same end
+	case err != nil && !errors.Is(err, ErrOutcomeUnknown):
 		return err
 	}
 	e.did(action)
-	e.sent(err)
-	if err == nil && e.access == tasksHidden {
+	if err == nil && e.access != tasksShown {
 		e.failure = op.state().unseen("it did not show as it should be")
 	} else if err == nil {
 		e.failure = e.wait(ctx, op)
@@ -304,9 +309,10 @@ func (e *ensuring) settled(ctx context.Context) (Plugin, error) {
 			return p, e.client.Plugins.connected(ctx, p)
 		case err == nil && overdue:
 			return p, &WaitError{Err: ErrNoEffect, Plugin: p, hint: "other operations are still under way"}
-		case err != nil && (overdue || !w.tolerates(ctx, err)):
+		case err == nil:
+		case overdue || !transport.TimedOut(err) && !w.tolerates(ctx, err): // another installation may block reads for long
 			return last, ended(ctx, e.client.diagnosed(ctx, err), Task{}, last)
-		case err != nil:
+		default:
 			same = time.Time{}
 		}
 		if err := w.pause(ctx); err != nil {
@@ -323,11 +329,11 @@ func (e *ensuring) patience(p Plugin) time.Duration {
 	switch {
 	case !e.absent && action == "", e.absent && !missing:
 		return 0
-	case e.access == tasksHidden && e.tries > 0 && !e.absent:
+	case e.access != tasksShown && e.tries > 0 && !e.absent:
 		return e.client.settings.polling.Hidden
 	case !missing && p.Status != PluginInitialized:
 		return e.client.settings.polling.Settle
-	case e.access == tasksHidden && missing:
+	case e.access != tasksShown && missing:
 		return stays
 	case missing, e.tries > 0:
 		return passing
@@ -482,7 +488,7 @@ func (e *ensuring) remove(ctx context.Context, spec AbsentSpec) error {
 			return nil
 		case spec.DryRun, !there && e.gone():
 			return nil
-		case e.tries == maxTries, e.tries > 0 && e.access == tasksHidden:
+		case e.tries == maxTries, e.tries > 0 && e.access != tasksShown:
 			return cmp.Or(e.failure, error(&WaitError{Err: ErrNoEffect, Plugin: p, hint: "it was removed, and is there again"}))
 		}
 		if err := e.removal(ctx, spec, there); err != nil {
@@ -504,10 +510,10 @@ func (e *ensuring) removal(ctx context.Context, spec AbsentSpec, there bool) err
 	}
 	e.sent(err)
 	blind := err == nil && op.state().Baseline != nil && op.state().Baseline.Blind
-	if err == nil && (there || blind || e.access != tasksHidden) { // else it shows nowhere: up to 4.10.6 nothing is left behind then
+	if err == nil && (there || blind || e.access == tasksShown) { // else it shows nowhere: up to 4.10.6 nothing is left behind then
 		e.failure = e.wait(ctx, op)
 	}
-	if there || e.failure == nil && e.access != tasksHidden {
+	if there || e.failure == nil && e.access == tasksShown {
 		e.did("remove")
 	}
 	if errors.Is(e.failure, ErrTasksHidden) {

@@ -13,7 +13,8 @@ import (
 var getReadme = endpoint{pattern: "GET /api/v1/plugins/{author}/{name}/readme", effect: repeatable}
 
 // Readme returns the README of a plugin in Markdown, in the language lang, such as "zh_Hans"; empty means "en". Where the
-// plugin has none in that language it is the one without a language, and empty if it has none at all.
+// plugin has none in that language it is the one without a language, and empty if it has none at all. Releases up to 4.10.6
+// give what they gave before for 5 minutes, also of a plugin that was not there or has been replaced since.
 //
 // Errors: [ErrNotFound] (the plugin is not running now), [ErrInvalid] (an id that no server can be asked for),
 // [ErrUnauthorized], [ErrForbidden], [ErrRuntimeAway], [ErrServer], [ErrUnreachable], [*ProtocolError].

@@ -50,6 +50,29 @@ var cases = []testCase{
 	{name: "github-by-tag", what: "Install a GitHub release by its tag alone", on: usual, run: gitHubByTag},
 	{name: "github-away", what: "Be told that GitHub did not answer the server", on: usual, run: gitHubAway},
 
+	{name: "github-listing", what: "List the releases of a repository and their files", on: managed, run: gitHubListing},
+	{name: "github-latest", what: "Install the latest release from GitHub", on: managed, run: gitHubLatest},
+
+	// What a plugin tells: details_test.go.
+	{name: "config", what: "Read a plugin's config with every digit", on: managed, run: readConfig, broken: []string{htmlAnswers}},
+	{name: "update-config", what: "Change one key of a plugin's config, and lose nothing else", on: managed, run: updateConfig},
+	{name: "readme", what: "Read a plugin's README in several languages", on: managed, run: readme, broken: []string{htmlAnswers}},
+	{name: "icon", what: "Get a plugin's icon", on: managed, run: icon, broken: []string{htmlAnswers}},
+	{name: "icon-missing", what: "Be told that a plugin has no icon, and nothing worse", on: managed, run: iconMissing},
+	{name: "logs", what: "Read a plugin's log", on: managed, since: "4.10.2", run: logs, lacks: noLogs, broken: []string{htmlAnswers}},
+	{name: "follow-logs", what: "Follow a plugin's log while it is replaced", on: managed, since: "4.10.2", until: "4.10.6", run: followLogs, lacks: nothingToFollow},
+	{name: "preview", what: "Look into a package before installing it", on: managed, since: "4.10.0", run: preview, lacks: noPreview, broken: []string{htmlAnswers}},
+
+	// Ensure: ensure_test.go.
+	{name: "ensure", what: "Have a plugin run in a version, whatever ran before, and keep its config", on: managed, run: ensureLocal,
+		broken: []string{successWithoutEffect, wrongVersion, htmlAnswers}},
+	{name: "ensure-broken", what: "Be told that a plugin cannot start, and mend it in place", on: managed, run: ensureBroken},
+	{name: "ensure-config", what: "Have a plugin run with a config, merged by key", on: managed, run: ensureConfig},
+	{name: "ensure-marketplace", what: "Have a plugin of the marketplace run", on: managed, run: ensureMarketplace},
+	{name: "ensure-github", what: "Have a plugin of a GitHub release run", on: managed, run: ensureGitHub},
+	{name: "ensure-absent", what: "Have a plugin not be there", on: managed, run: ensureAbsent, broken: []string{successWithoutEffect}},
+	{name: "ensure-by-ten", what: "Have ten processes want the same plugin at once", on: managed, by: []string{token}, run: ensureByTen},
+
 	// Access: access_test.go.
 	{name: "wrong-key", what: "Be told that the credential is wrong", run: wrongCredential, broken: []string{htmlAnswers}},
 	{name: "key-without-permission", what: "Be told which permission a key lacks", since: "4.10.7", by: []string{key}, run: keyWithoutPermission, lacks: keysWithoutScopes},

@@ -64,6 +64,7 @@ type server string
 const (
 	usual   server = "usual"   // the zero value stands for it too: with a marketplace and a GitHub, and left in order
 	strict  server = "strict"  // takes one extension, and its user tokens last seconds
+	managed server = "managed" // has plugins managed, while the others do their part
 	fragile server = "fragile" // is killed and cut off
 )
 
@@ -286,7 +287,7 @@ func TestReal(t *testing.T) {
 			began := time.Now()
 			tally := &tally{cells: map[string]int{}}
 			t.Run("servers", func(t *testing.T) {
-				for _, on := range []server{usual, strict, fragile} {
+				for _, on := range []server{usual, managed, strict, fragile} {
 					t.Run(string(on), func(t *testing.T) {
 						t.Parallel()
 						runAll(t, version, on, tally)
