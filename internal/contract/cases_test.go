@@ -66,7 +66,7 @@ var cases = []testCase{
 	// Ensure: ensure_test.go.
 	{name: "ensure", what: "Have a plugin run in a version, whatever ran before, and keep its config", on: managed, run: ensureLocal,
 		broken: []string{successWithoutEffect, wrongVersion, htmlAnswers}},
-	{name: "ensure-broken", what: "Be told that a plugin cannot start, and mend it in place", on: managed, run: ensureBroken},
+	{name: "ensure-broken", what: "Be told that a plugin cannot start, and mend it in place", on: managed, by: []string{token}, run: ensureBroken},
 	{name: "ensure-config", what: "Have a plugin run with a config, merged by key", on: managed, run: ensureConfig},
 	{name: "ensure-marketplace", what: "Have a plugin of the marketplace run", on: managed, run: ensureMarketplace},
 	{name: "ensure-github", what: "Have a plugin of a GitHub release run", on: managed, run: ensureGitHub},

@@ -1,0 +1,6 @@
+from langbot_plugin.api.definition.plugin import BasePlugin
+
+
+class Bot(BasePlugin):
+    async def initialize(self):
+        pass
