@@ -453,3 +453,44 @@ func ExamplePluginsService_GitHubReleases() {
 	}
 	// Output: v2.0.0 hello.lbpkg
 }
+
+func ExamplePluginsService_Ensure() {
+	srv, client := server()
+	defer srv.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	srv.AddPlugin(hello("1.0.0"))
+	pkg, err := lbpkg.Parse(hello("1.1.0")) // or lbpkg.FromFS of an embed.FS
+	if err != nil {
+		log.Fatal(err)
+	}
+	for range 2 {
+		done, err := client.Plugins.Ensure(ctx, langbot.Spec{Package: pkg, Config: map[string]any{"greeting": "hello"}})
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(done.Actions, done.Plugin.Version, done.Why)
+	}
+	// Output:
+	// [replace configure] 1.1.0 it runs in version 1.0.0, not in 1.1.0
+	// [] 1.1.0
+}
+
+func ExamplePluginsService_Ensure_dryRun() {
+	srv, client := server()
+	defer srv.Close()
+	srv.AddPlugin(hello("1.0.0"))
+	id := langbot.PluginID{Author: "acme", Name: "hello"}
+	plan, err := client.Plugins.Ensure(context.Background(), langbot.Spec{ID: id, Version: "2.0.0", DryRun: true})
+	fmt.Println(plan.Actions, plan.Why, err)
+	// Output: [replace] it runs in version 1.0.0, not in 2.0.0 <nil>
+}
+
+func ExamplePluginsService_EnsureAbsent() {
+	srv, client := server()
+	defer srv.Close()
+	srv.AddPlugin(hello("1.0.0"))
+	done, err := client.Plugins.EnsureAbsent(context.Background(), langbot.AbsentSpec{ID: langbot.PluginID{Author: "acme", Name: "hello"}, Data: true})
+	fmt.Println(done.Actions, done.Why, err)
+	// Output: [remove] it runs in version 1.0.0 <nil>
+}
