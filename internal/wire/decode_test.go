@@ -121,7 +121,7 @@ func TestDecode(t *testing.T) {
 					}
 				}
 			}
-			for _, kind := range []string{"plugin", "plugins", "task", "tasks", "info", "operation"} {
+			for _, kind := range []string{"plugin", "plugins", "task", "tasks", "info", "operation", "config", "readme"} {
 				require.NotZero(t, read[kind], "no recorded answer has a %s", kind)
 			}
 		})
@@ -215,8 +215,59 @@ func decodeTyped(t *testing.T, client *langbot.Client, x exchange, method, path,
 		require.NotEmpty(t, op.Token(), where)
 		return "operation"
 	}
+	return decodeDetails(t, client, x, path, where)
+}
+
+// decodeDetails reads what a server tells of one plugin, or of a package.
+func decodeDetails(t *testing.T, client *langbot.Client, x exchange, path, where string) string {
+	id := langbot.PluginID{Author: "a", Name: "b"}
+	data := object(t, x.JSON)["data"]
+	switch {
+	case has(data, "config"):
+		if _, isObject := at(data, "config").(map[string]any); !isObject {
+			return "" // a list that was written into it
+		}
+		got, err := client.Plugins.Config(t.Context(), id)
+		require.NoError(t, err, where)
+		written, err := json.Marshal(got)
+		require.NoError(t, err, where)
+		require.Equal(t, at(data, "config"), any(object(t, written)), where)
+		require.Equal(t, strings.Contains(string(x.JSON), "9007199254740993"), strings.Contains(string(written), "9007199254740993"), where)
+		return "config"
+	case has(data, "readme") && at(data, "readme") != "":
+		got, err := client.Plugins.Readme(t.Context(), id, "")
+		require.NoError(t, err, where)
+		require.Equal(t, at(data, "readme"), got, where)
+		return "readme"
+	case has(data, "logs") && len(at(data, "logs").([]any)) > 0:
+		got, err := client.Plugins.Logs(t.Context(), id, langbot.LogFilter{})
+		require.NoError(t, err, where)
+		for i, line := range at(data, "logs").([]any) {
+			require.Equal(t, [2]any{at(line, "level"), at(line, "text")}, [2]any{got[i].Level, got[i].Text}, where)
+		}
+		return "logs"
+	case strings.HasSuffix(path, "/preview") && has(data, "manifest"):
+		got, err := client.Plugins.Preview(t.Context(), sent{})
+		require.NoError(t, err, where)
+		require.Equal(t, str(at(data, "metadata", "name")), got.ID.Name, where)
+		require.Equal(t, str(at(data, "metadata", "author")), got.ID.Author, where)
+		require.EqualValues(t, at(data, "file_count"), got.Files, where)
+		require.Len(t, got.Requirements, len(at(data, "requirements").([]any)), where)
+		require.Len(t, got.Components, len(at(data, "component_counts").(map[string]any)), where)
+		return "preview"
+	}
 	return ""
 }
+
+// sent is a package to ask about; the answer is there already.
+type sent struct{}
+
+func (sent) Author() string               { return "a" }
+func (sent) Name() string                 { return "b" }
+func (sent) Version() string              { return "1" }
+func (sent) FileName() string             { return "" }
+func (sent) Size() int64                  { return 0 }
+func (sent) Open() (io.ReadCloser, error) { return http.NoBody, nil }
 
 func object(t *testing.T, data []byte) map[string]any {
 	var v map[string]any
