@@ -119,8 +119,9 @@ func (s *PluginsService) SetConfig(ctx context.Context, id PluginID, config any)
 
 // UpdateConfig reads the config of a plugin, has change alter it, writes it, waits until the plugin is initialized again,
 // and reads it back. Keys that change leaves alone keep their values, numbers every digit, and secrets, which change sees
-// as "***", stay as they are. If change alters nothing, nothing is written, and the plugin is not restarted; so it is if
-// change fails, whose error is returned as it is. A secret that is set is written each time: whether it is the stored
+// as "***", stay as they are. config is never nil, and what is put into it is encoded as JSON. If change alters nothing
+// (1 and 1.0 are the same), nothing is written, and the plugin is not restarted; so it is if change fails, whose error is
+// returned as it is. A secret that is set is written each time: whether it is the stored
 // one, servers do not tell. What somebody else writes between the reading and the writing is lost.
 //
 // Errors: those of [PluginsService.Config] and [PluginsService.SetConfig] before the config is stored; and after it a

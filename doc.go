@@ -21,6 +21,9 @@
 //
 // Packages come from the package lbpkg, a server to test against from the package langbottest.
 //
+// That is the way by hand. [PluginsService.Ensure] is the short one: it has a plugin run in a version and with a config,
+// whatever the state, and may be called again at any time.
+//
 // # Waiting
 //
 // What changes a plugin returns an [Operation]. [Operation.Wait] returns once the effect is there: the plugin is
@@ -47,10 +50,10 @@
 //
 //	_, err := client.Plugins.InstallLocal(ctx, pkg)
 //	switch {
-//	case errors.Is(err, langbot.ErrOutcomeUnknown): // sent, no answer: look before sending it again
+//	case errors.Is(err, langbot.ErrOutcomeUnknown): // sent, no answer: client.Plugins.Ensure looks before it sends again
 //	case errors.Is(err, langbot.ErrUnauthorized): // wrong or expired credential
 //	case errors.Is(err, langbot.ErrForbidden): // the key lacks a permission
-//	case errors.Is(err, langbot.ErrTooLarge): // found before anything is sent
+//	case errors.Is(err, langbot.ErrTooLarge): // found before anything is sent, or a proxy's 413
 //	case errors.Is(err, langbot.ErrLimit): // the server's quota of extensions
 //	case errors.Is(err, langbot.ErrBusy): // try again later
 //	case errors.Is(err, langbot.ErrRuntimeAway): // wait with client.System.WaitReady
@@ -60,7 +63,8 @@
 //
 // Ask for [ErrOutcomeUnknown] first: such an error also belongs to the class of its cause. So does [ErrRuntimeAway] to
 // [ErrServer], and a [TOTPError] to [ErrUnauthorized]. What is found before anything
-// is sent ([ErrInvalid], [ErrTooLarge]) is no type of its own; what LangBot refuses is an [APIError], what is no answer
+// is sent ([ErrInvalid], [ErrTooLarge]) is no type of its own; the end of the context is always context.Canceled or
+// context.DeadlineExceeded and may be of another class too; what LangBot refuses is an [APIError], what is no answer
 // of LangBot a [ProtocolError]. Servers localise their messages; do not compare them. No error, log or %+v shows a
 // credential of eight characters or more; a shorter one hides nothing, and masking it would shred every text.
 //

@@ -21,12 +21,13 @@ import (
 type Spec struct {
 	ID      PluginID    // may be left out with a Package, which tells
 	Package Package     // as package lbpkg makes it
-	GitHub  GitHubAsset // the file of a release, as InstallGitHub takes it; the tag "latest" is looked up each time
+	GitHub  GitHubAsset // the file of a release, as InstallGitHub takes it; the tag "latest" is looked up each time. It must hold the plugin ID: which one it holds shows only once it is installed
 
 	// Version is the version to run, older ones too: versions are only compared for being the same, a leading v and what
-	// follows a plus aside. With a Package it may be left out. From GitHub an empty one means whatever the release holds;
-	// what runs is then known by the release and file that it came from. From the marketplace an empty one means the
-	// newest if the plugin has to be installed, and any if it runs: for the newest in any case use Upgrade.
+	// follows a plus aside. With a Package it may be left out. From GitHub it is the version that the release's file must
+	// hold; an empty one means whatever it holds, and what runs is then known by the release and file that it came from.
+	// From the marketplace an empty one means the newest if the plugin has to be installed, and any if it runs: for the
+	// newest in any case use Upgrade.
 	Version string
 
 	// Config is merged into the plugin's config by its top-level keys; nil or empty leaves it alone. A key that the server
@@ -34,36 +35,43 @@ type Spec struct {
 	// "***" the config is written, and the plugin restarted, each time.
 	Config map[string]any
 
-	DryRun bool // only say what would be done
+	DryRun bool // only say what would be done. Whether the marketplace has the version is not asked
 }
 
-// An EnsureResult says what was done, and how the plugin is now. With an error it says what was done up to then.
+// An EnsureResult says what was done, and how the plugin is now. With an error it says what was begun up to then, and how
+// the plugin was seen last.
 type EnsureResult struct {
-	// Actions are what was done, or would be by a dry run, in order: "install", "reinstall" (it did not run), "replace"
-	// (it ran in another version), "configure", "remove". Empty: it was right as it was.
+	// Actions are what was done, or would be by a dry run, in order: "install", "reinstall" (it was there, and not
+	// initialized), "replace" (it ran in another version), "configure", "remove". Empty: it was right as it was.
 	Actions []string
 	Why     string // what was wrong; empty if nothing was
-	Plugin  Plugin // as it runs now; zero if it does not
+	Plugin  Plugin // as it is listed; zero if it is not
 	Tasks   []Task // of the operations that were started, as they ended, where they are visible
 }
 
 // Ensure makes it so that a plugin runs as spec says, and returns once it does. It looks first, and installs only what is
 // not there, not initialized, or of another version or release: over what is there, never after a removal, so config and
-// data stay. A failed first installation is installed again in place; an operation of somebody else on the plugin, or by
-// an API key any that may be, is waited for. It may be called again at any time, also after [ErrOutcomeUnknown]: it looks
-// before it acts again, and sends nothing twice unless the first has ended without the effect. Calls for one plugin in a
-// process wait for each other, and those that want the same share one result.
+// data stay. What an earlier installation that failed has left behind is mended by that too. What runs in the version
+// wanted is right: a package of the same version with other files is not installed, for which there is InstallLocal.
 //
-// A plugin that is not there, or is wrong after something went wrong, is looked at for 3 seconds before anything is done:
-// lists lack plugins in passing. It ends with the plugin read back as it should be, or with an error that says what is
-// not. ctx bounds it; an operation goes on when ctx ends.
+// Before it acts, it waits for operations of others on the plugin; an API key is not told what an operation is about, so
+// it waits for all of them then. A plugin that is not there, or is wrong after something went wrong, is looked at for 3
+// seconds first: lists lack plugins in passing. It ends with the plugin read back as it should be, or with an error that
+// says what is not. It may be called again after any error, above all [ErrOutcomeUnknown], its own or another method's:
+// nothing is sent twice unless the first has ended without the effect. After a [*TaskError] it would fail again unless the
+// package or the server has changed.
 //
-// While tasks are hidden (an API key before 4.10.11), it watches the list for Polling.Hidden after it has sent something
-// and then ends with [ErrTasksHidden] or [ErrOutcomeUnknown], and never sends again.
+// Calls for one plugin in a process wait for each other, and those that want the same share one result. ctx bounds it; an
+// operation goes on when ctx ends. Reads that fail are tolerated for Polling.Tolerance; to wait for a server to come up is
+// for [SystemService.WaitReady].
 //
-// Errors: [ErrInvalid] (the spec, before anything is sent; config on 4.9.7, see [PluginsService.Config]), [*TaskError] (the installation failed),
-// [ErrNoEffect] (what was installed does not run as wanted, others are still at work on it, or the config was not read back), [ErrNotFound] (no such
-// GitHub release), and those of [PluginsService.InstallLocal] and [PluginsService.List].
+// While tasks are hidden (an API key before 4.10.11), a call watches the list for Polling.Hidden after it has sent
+// something, ends with [ErrTasksHidden] or [ErrOutcomeUnknown] if the plugin does not show, and does not send again.
+//
+// Errors: [ErrInvalid] (the spec, before anything is sent; config on 4.9.7, see [PluginsService.Config]), [*TaskError]
+// (the installation failed), [ErrNoEffect] (what was installed does not run as wanted, others are at work on it for longer
+// than Polling.Hidden, or the config was not read back), [ErrNotFound] (no such GitHub release), and those of
+// [PluginsService.InstallLocal] and [PluginsService.List], also in a [*WaitError].
 //
 // API: GET /api/v1/plugins and GET /api/v1/system/tasks, then what InstallLocal, InstallGitHub, InstallMarketplace and UpdateConfig call.
 func (s *PluginsService) Ensure(ctx context.Context, spec Spec) (EnsureResult, error) {
@@ -446,12 +454,12 @@ func (e *ensuring) merge(ctx context.Context) error {
 type AbsentSpec struct {
 	ID     PluginID
 	Data   bool // take its stored data along, as with DeleteOptions
-	DryRun bool // only say what would be done
+	DryRun bool // only say what would be done; of a plugin that is not listed nobody can say whether something is left of it
 }
 
 // EnsureAbsent makes it so that a plugin is not installed, and returns once it is not. It waits for operations on the
 // plugin as [PluginsService.Ensure] does, and sends a removal also if the plugin is not listed: a failed installation
-// leaves settings behind that no list shows. That there was nothing to remove is success, and no action. An API key is
+// leaves settings behind that no list shows. If nothing was left either, that is success without an action. An API key is
 // not told why a removal failed: if the plugin is not listed then, it counts as not installed.
 //
 // Errors: [ErrInvalid] (the id, before anything is sent), [*TaskError] (the removal failed), [ErrNoEffect] (the plugin
@@ -515,6 +523,7 @@ func (e *ensuring) removal(ctx context.Context, spec AbsentSpec, there bool) err
 	}
 	if there || e.failure == nil && e.access == tasksShown {
 		e.did("remove")
+		e.result.Why = cmp.Or(e.result.Why, "settings were left of it")
 	}
 	if errors.Is(e.failure, ErrTasksHidden) {
 		return e.failure // and reading plugins now may hang the server

@@ -42,7 +42,7 @@ var (
 	// ErrOutcomeUnknown: a request that changes something was sent, and no answer came that says whether it took effect:
 	// the connection broke, the context ended, a gateway answered 502 or 504, or a page came with status 200. Look before
 	// sending it again. The error is an *OutcomeUnknownError. A page with status 404 or 405, as a wrong base URL gives it,
-	// a redirect and a 401 leave nothing open, and are not it.
+	// a redirect and a 401 leave nothing open, and are not it. PluginsService.Ensure and EnsureAbsent look, and act if needed.
 	ErrOutcomeUnknown = errors.New("outcome unknown")
 	// ErrTaskLost: the server does not know the task any more: it was restarted, or dropped the finished task.
 	// The operation may have succeeded or not. The error is a *WaitError.
@@ -149,8 +149,8 @@ func (e *TOTPError) Unwrap() error { return e.err }
 func (e *TOTPError) GoString() string { return "&langbot.TOTPError{Challenge:\"***\"}" }
 
 // An OutcomeUnknownError says that a request which changes something was sent and its answer never came, or was none.
-// It is [ErrOutcomeUnknown] and wraps the cause. Before sending it again, look: [PluginsService.List] or
-// [TasksService.List] tell whether it took effect or is under way.
+// It is [ErrOutcomeUnknown] and wraps the cause. Before sending it again, look whether it took effect or is under way, as
+// [PluginsService.Ensure] and [PluginsService.EnsureAbsent] do.
 type OutcomeUnknownError struct {
 	Op      string    // as in APIError
 	Plugin  PluginID  // zero if not known beforehand, as for a GitHub release
@@ -180,7 +180,7 @@ func (e *OutcomeUnknownError) Unwrap() error { return e.Err }
 // A TaskError says that the operation ran on the server and failed, or was cancelled there (Task.State tells). A plugin
 // whose code fails at its start is such a failure from 4.9.7 on. After a failed removal or upgrade it is [ErrNotFound] too
 // if the plugin is not there: a user token is told that it is not installed. An API key is not told the reason: after an
-// upgrade it learns nothing, and after a removal this only means, as everywhere, that the plugin does not run. A TaskError does not show how things stand: a failed
+// upgrade it learns nothing, and after a removal [ErrNotFound] only means, as everywhere, that the plugin does not run. A TaskError does not show how things stand: a failed
 // first installation may leave the plugin's settings behind, which [PluginsService.Delete] removes.
 type TaskError struct {
 	Task     Task // its Message and Traceback tell why, to a user token; to an API key Message is "Task execution failed"
@@ -215,9 +215,9 @@ func firstLine(s string) string {
 }
 
 // A WaitError says that watching ended before the end of what was watched, or that there is nothing to see. The
-// operation itself may go on. After the end of the context, [ErrUnreachable] or [ErrServer] the wait can be taken up
-// again, with [Operation.Wait], or [TasksService.Resume] and [Operation.Token]; after the other causes it would end the
-// same way. The class of the cause is the class of the error: ErrUnauthorized here means that the polls were refused, not
+// operation itself may go on. After the end of the context, [ErrUnreachable], [ErrServer], [ErrBusy] or [ErrNoEffect] the
+// wait can be taken up again, with [Operation.Wait], or [TasksService.Resume] and [Operation.Token]; or, if it came from
+// another method, that can be called again. After the other causes it would end the same way. The class of the cause is the class of the error: ErrUnauthorized here means that the polls were refused, not
 // the operation. An attempt that timed out is never context.DeadlineExceeded, so that is always the caller's.
 type WaitError struct {
 	Task   Task   // as this call saw it last; zero if it did not

@@ -55,7 +55,8 @@ type GitHubAsset struct {
 // numbers of release and file: if they are not given, the server itself is asked for them, and for its version, to know
 // whether it needs them. So a tag alone will do, or "latest", if the release has one .lbpkg file. With Owner, Repo,
 // ReleaseTag, AssetURL and both numbers given no such question is asked. Which plugin the file holds shows only once it is
-// installed.
+// installed; so with an API key before 4.10.11 Wait ends with [ErrTasksHidden] at once, and [PluginsService.Ensure], which
+// is told the plugin, is of use there.
 //
 // Errors: [ErrInvalid] and [ErrNotFound] (no such release or file) before anything is installed, and those of
 // [PluginsService.InstallLocal] except [ErrTooLarge].

@@ -70,7 +70,8 @@ func logsOf(id PluginID, filter LogFilter) route {
 	return getLogs.at(id.Author, id.Name).about(id, "").with(query)
 }
 
-// FollowLogs yields the lines that Logs returns, and then those that come, until the loop is left or ctx ends. It asks
+// FollowLogs yields the lines that Logs returns, and then those that come, until the loop is left or ctx ends. On servers
+// from 4.10.7 on, which tell no lines, it yields none and goes on. It asks
 // every Polling.Interval while there is something new, and ever more seldom, up to Polling.MaxInterval, while there is
 // not. A plugin that is restarted is followed into its new process. More than 1000 lines between two questions are lost.
 // The last element has the error that ended it, and no line.

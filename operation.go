@@ -30,14 +30,15 @@ type Outcome struct {
 	Task   Task   // zero if the server hides its tasks from the credential
 }
 
-// Plugin returns the plugin that the operation is about. It is zero for a GitHub release, whose archive has yet to tell.
+// Plugin returns the plugin that the operation is about. It is zero for a GitHub release, also after Wait: Outcome.Plugin
+// tells.
 func (o *Operation) Plugin() PluginID { return o.state().Plugin }
 
 // Token returns a string by which [TasksService.Resume] takes up the operation in any process, as long as the server
 // runs; after a restart the wait ends with [ErrTaskLost]. It holds the base URL, the task's number and, once it was seen,
 // time of creation, the plugin, the version asked for and, where tasks are hidden, how the plugin was listed before: a
 // resumed wait sees what the first one would have seen. It holds no credential. Call [Operation.Poll] once before storing
-// it: a token without the task's time of creation can take, for a minute after a restart, another operation on the same
+// it, where tasks are not hidden: a token without the task's time of creation can take, for a minute after a restart, another operation on the same
 // plugin for this one.
 func (o *Operation) Token() string {
 	return o.state().String()

@@ -88,10 +88,10 @@ func (q quota) limit() int {
 // WaitReady waits until plugins can be worked with, as a bot needs it that starts beside LangBot: the server answers, its
 // plugin runtime is connected, and the set of initialized plugins has stayed the same for 5 seconds: a list is empty or
 // short for seconds after a start. It is 10 seconds while plugins are listed that are not initialized, or the server (from
-// 4.10.8 on) counts more installations than are; so a plugin that cannot start delays it and does not keep it from ending,
+// 4.10.8 on) counts more installations than plugins that are; so a plugin that cannot start delays it and does not keep it from ending,
 // and one that takes longer than that to start is not waited for: see [PluginsService.WaitReady]. It asks every
 // Polling.Interval at first and then less often, once a second in the end, until ctx or Polling.Hidden (5 minutes by
-// default) ends it. A name that is not known is waited for too.
+// default) ends it. A host name that cannot be resolved yet is waited for too.
 //
 // Errors: a [*WaitError] that tells what was missing last: [ErrUnreachable], [ErrRuntimeAway], [ErrBusy], [ErrServer] (as
 // of a proxy that does not reach LangBot) or, while plugins are still starting, [ErrNoEffect]. Ask for these first: if ctx

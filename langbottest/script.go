@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// AnyInstall names every installation in [Server.On], [Server.Fault] and [Server.Calls].
+// AnyInstall names every installation in [Server.On], [Server.Release], [Server.Fault] and [Server.Calls].
 const AnyInstall = "POST /api/v1/plugins/install/"
 
 // A Script says how the operations of a route run. What a task looks like at a moment follows from the script, the clock
@@ -50,7 +50,7 @@ const (
 // The ends of a task.
 var (
 	Succeed              = End{kind: succeed}
-	Hang                 = End{kind: hang}     // in its last step, for ever; for a while: a Step with Hold
+	Hang                 = End{kind: hang}     // it stays in its last step for ever. To hang for a while use a Step with Hold
 	SucceedWithoutEffect = End{kind: noEffect} // the task succeeds, and nothing has changed
 	Cancelled            = End{kind: cancel}   // nothing has changed
 	Vanish               = End{kind: vanish}   // the work is done, and from the next request on the task is not known any more
@@ -98,8 +98,8 @@ const (
 
 var operations = []string{AnyInstall, opLocal, opMarketplace, opGitHub, opDelete, opUpgrade, opConfig}
 
-// Release lets the oldest operation of a route that holds at a step go on, and reports whether there was one. An empty op
-// is any operation. It panics if there is no such operation.
+// Release lets the oldest running operation that holds at a step go on, and reports whether there was one. op is a route
+// as in [Server.On]; an empty one is any. It panics if there is no such route.
 func (s *Server) Release(op string) bool {
 	if op != "" {
 		mustBeOperation("Release", op)

@@ -164,8 +164,8 @@ func Open(path string) (*Package, error) {
 	return p, nil
 }
 
-// Read checks the archive that r holds, and keeps it in memory. It reads at most 128 MiB. An archive that breaks a rule is
-// an [*Error].
+// Read checks the archive that r holds, and keeps it in memory. It reads at most 128 MiB. An archive that breaks a rule, one
+// that is larger among them, is an [*Error]; an error of r is wrapped.
 func Read(r io.Reader) (*Package, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxArchive+1))
 	if err != nil {
