@@ -9,11 +9,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -72,6 +75,19 @@ var everyMethod = map[string]func(context.Context, *langbot.Client) error{
 		}
 		return nil
 	},
+	"Plugins.WaitReady": func(ctx context.Context, c *langbot.Client) error {
+		_, err := c.Plugins.WaitReady(ctx, demo, "")
+		return err
+	},
+	"Plugins.Ensure": func(ctx context.Context, c *langbot.Client) error {
+		_, err := c.Plugins.Ensure(ctx, langbot.Spec{Package: memory{id: demo, data: []byte("x")}})
+		return err
+	},
+	"Plugins.EnsureAbsent": func(ctx context.Context, c *langbot.Client) error {
+		_, err := c.Plugins.EnsureAbsent(ctx, langbot.AbsentSpec{ID: demo})
+		return err
+	},
+	"System.WaitReady": func(ctx context.Context, c *langbot.Client) error { return c.System.WaitReady(ctx) },
 	"Plugins.GitHubReleases": func(ctx context.Context, c *langbot.Client) error {
 		_, err := c.Plugins.GitHubReleases(ctx, "a", "b")
 		return err
@@ -88,6 +104,21 @@ var everyMethod = map[string]func(context.Context, *langbot.Client) error{
 	"System.Info": func(ctx context.Context, c *langbot.Client) error { _, err := c.System.Info(ctx); return err },
 	"Call":        func(ctx context.Context, c *langbot.Client) error { return c.Call(ctx, "POST", "/api/v1/x", nil, nil) },
 }
+
+// TestEveryMethod: the table is complete.
+func TestEveryMethod(t *testing.T) {
+	var client langbot.Client
+	names := []string{"Call"}
+	for name, service := range map[string]any{"Plugins": client.Plugins, "Tasks": client.Tasks, "System": client.System} {
+		for i := range reflect.TypeOf(service).NumMethod() {
+			names = append(names, name+"."+reflect.TypeOf(service).Method(i).Name)
+		}
+	}
+	require.ElementsMatch(t, names, append(slices.Collect(maps.Keys(everyMethod)), "Tasks.Resume")) // which makes no request
+}
+
+// impatient has what waits give up at once.
+var impatient = langbot.WithPolling(langbot.Polling{Interval: time.Millisecond, Tolerance: time.Millisecond, Settle: time.Millisecond, Hidden: time.Millisecond})
 
 // A closeWatch tells whether a body was closed.
 type closeWatch struct {
@@ -117,7 +148,7 @@ func TestBadRoundTrippers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for method, call := range everyMethod {
 				opened, closed := 0, 0
-				client, err := langbot.New("http://langbot.test", langbot.WithUserToken(userToken), langbot.WithRetry(langbot.RetryPolicy{BaseDelay: 1, MaxDelay: 1}),
+				client, err := langbot.New("http://langbot.test", langbot.WithUserToken(userToken), langbot.WithRetry(langbot.RetryPolicy{BaseDelay: 1, MaxDelay: 1}), impatient,
 					langbot.WithHTTPClient(&http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
 						resp, err := tt(&closed)
 						if resp != nil && resp.Body != nil {

@@ -94,7 +94,7 @@ func drawSchedule(t *rapid.T) schedule {
 		Before:     rapid.SampledFrom([]string{"", "", "1.0.0", "1.1.0", "2.0.0"}).Draw(t, "before"),
 		Takes:      time.Duration(rapid.IntRange(0, 20).Draw(t, "takes")) * time.Second,
 		End:        rapid.SampledFrom([]int{0, 0, 0, 0, 1, 2, 3, 4}).Draw(t, "end"),
-		Restart:    time.Duration(rapid.SampledFrom([]int{0, 0, 0, 5, 12}).Draw(t, "restart")) * time.Second,
+		Restart:    time.Duration(rapid.SampledFrom([]int{0, 0, 0, 5, 12, 20}).Draw(t, "restart")) * time.Second,
 		Strikes:    strikes.Draw(t, "strikes"),
 	}
 }
@@ -183,8 +183,6 @@ func (s schedule) play(t *testing.T) (fired []strike, wrong error) {
 			note("something was removed")
 		case s.hidden() && installs > 1:
 			note("sent again, and nobody could see what became of the first")
-		case done.Plugin.ID != demo && err == nil:
-			note("no plugin in the result")
 		}
 		s.judgeConfig(t, srv, client, err, note)
 	})
@@ -197,7 +195,7 @@ func (s schedule) fired(missed []string) (fired []strike) {
 		same := func(text string) bool {
 			return strings.Contains(text, fmt.Sprintf("%q never happened", steps[k.Step].op))
 		}
-		if !slices.ContainsFunc(missed, same) || slices.ContainsFunc(s.Strikes[:i], func(o strike) bool { return o == k }) {
+		if !slices.ContainsFunc(missed, same) && !slices.Contains(s.Strikes[:i], k) {
 			fired = append(fired, k)
 		}
 	}
@@ -227,7 +225,7 @@ func TestEnsureSchedules(t *testing.T) {
 	count := map[[2]int]int{}
 	for i := range steps {
 		for j := range allFaults {
-			s := schedule{Version: "4.11.2", Credential: "token", Takes: 8 * time.Second, Strikes: []strike{{i, j, 1}}}
+			s := schedule{Version: "4.11.2", Credential: "token", Takes: 15 * time.Second, Strikes: []strike{{i, j, 1}}}
 			fired, err := s.play(t)
 			require.NoError(t, err, "%v", s)
 			for range fired {
@@ -281,9 +279,9 @@ func TestEnsureMutants(t *testing.T) {
 	source, err := os.ReadFile("ensure.go")
 	require.NoError(t, err)
 	for name, change := range map[string][2]string{
-		"does not look before it acts again": {"p, err := e.settled(ctx)\n\t\tif err != nil {\n\t\t\treturn e.wrong(err)",
-			"p, err := e.result.Plugin, error(nil)\n\t\tif e.tries == 0 {\n\t\t\tp, err = e.settled(ctx)\n\t\t}\n\t\tif err != nil {\n\t\t\treturn e.wrong(err)"},
-		"does not wait for what is running": {"case t.State.final():", "case true || t.State.final():"},
+		"does not look before it acts again": {"p, err := e.settled(ctx)\n\t\tif err != nil {",
+			"p, err := e.result.Plugin, error(nil)\n\t\tif e.tries == 0 {\n\t\t\tp, err = e.settled(ctx)\n\t\t}\n\t\tif err != nil {"},
+		"does not wait for what is running": {"if !t.State.final() {", "if false && !t.State.final() {"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.Contains(t, string(source), change[0])

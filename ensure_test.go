@@ -179,7 +179,7 @@ func TestEnsureConfig(t *testing.T) {
 				dry, err := b.client.Plugins.Ensure(b.Context(), langbot.Spec{Package: b.pkg("1.2.0"), Config: map[string]any{"a": 2}, DryRun: true})
 				require.NoError(b, err)
 				require.Equal(b, []string{"configure"}, dry.Actions)
-				require.Equal(b, "its config is another", dry.Why)
+				require.Equal(b, "its config differs", dry.Why)
 				require.Len(b, b.srv.Calls(opConfig), 3)
 			})
 		})
@@ -280,8 +280,8 @@ func TestEnsureFromElsewhere(t *testing.T) {
 		for _, credential := range []string{"key", "token"} {
 			t.Run("GitHub "+version+" by "+credential, func(t *testing.T) {
 				onBench(t, version, credential, func(b bench) {
-					b.srv.AddGitHub("acme", "demo", "v1.0.0", "demo.lbpkg", langbottest.Archive("acme", "demo", "1.0.0"))
-					b.srv.AddGitHub("acme", "demo", "v1.1.0", "demo.lbpkg", langbottest.Archive("acme", "demo", "1.1.0"))
+					b.srv.AddGitHub("octo", "repo", "v1.0.0", "demo.lbpkg", langbottest.Archive("acme", "demo", "1.0.0"))
+					b.srv.AddGitHub("octo", "repo", "v1.1.0", "demo.lbpkg", langbottest.Archive("acme", "demo", "1.1.0"))
 					for _, tt := range []struct {
 						tag, version string
 						actions      []string
@@ -290,22 +290,40 @@ func TestEnsureFromElsewhere(t *testing.T) {
 						{"v1.0.0", "", []string{"install"}, "1.0.0"}, {"v1.0.0", "", nil, "1.0.0"}, {"v1.0.0", "1.0.0", nil, "1.0.0"},
 						{"latest", "", []string{"replace"}, "1.1.0"}, {"latest", "", nil, "1.1.0"}, {"v1.0.0", "1.0.0", []string{"replace"}, "1.0.0"},
 					} {
-						spec := langbot.Spec{ID: demo, Version: tt.version, GitHub: langbot.GitHubAsset{Owner: "acme", Repo: "demo", ReleaseTag: tt.tag}}
+						spec := langbot.Spec{ID: demo, Version: tt.version, GitHub: langbot.GitHubAsset{Owner: "octo", Repo: "repo", ReleaseTag: tt.tag}}
 						done, err := b.client.Plugins.Ensure(b.Context(), spec)
 						require.NoError(b, err)
 						require.Equal(b, tt.actions, done.Actions, tt.tag)
 						b.runs(tt.runs)
 					}
-					_, err := b.client.Plugins.Ensure(b.Context(), langbot.Spec{ID: demo, GitHub: langbot.GitHubAsset{Owner: "acme", Repo: "demo", ReleaseTag: "v9"}})
+					_, err := b.client.Plugins.Ensure(b.Context(), langbot.Spec{ID: demo, GitHub: langbot.GitHubAsset{Owner: "octo", Repo: "repo", ReleaseTag: "v9"}})
 					require.ErrorIs(b, err, langbot.ErrNotFound)
 				})
 			})
 		}
 	}
+	t.Run("a release that runs needs no GitHub, if its version is given", func(t *testing.T) {
+		onBench(t, "4.11.2", "token", func(b bench) {
+			b.srv.AddPlugin(langbottest.Archive("acme", "demo", "1.0.0"))
+			b.srv.Fault("POST /api/v1/plugins/github/releases", langbottest.Status(500), langbottest.Optional())
+			done, err := b.client.Plugins.Ensure(b.Context(), langbot.Spec{ID: demo, Version: "1.0.0", GitHub: langbot.GitHubAsset{Owner: "octo", Repo: "repo", ReleaseTag: "v1.0.0"}})
+			require.NoError(b, err)
+			require.Empty(b, done.Actions)
+		})
+	})
+	t.Run("a release that holds another version", func(t *testing.T) {
+		onBench(t, "4.11.2", "token", func(b bench) {
+			b.srv.AddGitHub("octo", "repo", "v1.0.0", "demo.lbpkg", langbottest.Archive("acme", "demo", "1.0.0"))
+			_, err := b.client.Plugins.Ensure(b.Context(), langbot.Spec{ID: demo, Version: "1.1.0", GitHub: langbot.GitHubAsset{Owner: "octo", Repo: "repo", ReleaseTag: "v1.0.0"}})
+			require.ErrorIs(b, err, langbot.ErrNoEffect)
+			require.ErrorContains(b, err, "what was installed is acme/demo 1.0.0")
+			require.Equal(b, 1, b.installs())
+		})
+	})
 	t.Run("a release that holds another plugin", func(t *testing.T) {
 		onBench(t, "4.11.2", "token", func(b bench) {
-			b.srv.AddGitHub("acme", "demo", "v1.0.0", "demo.lbpkg", langbottest.Archive("acme", "other", "1.0.0"))
-			_, err := b.client.Plugins.Ensure(b.Context(), langbot.Spec{ID: demo, GitHub: langbot.GitHubAsset{Owner: "acme", Repo: "demo", ReleaseTag: "v1.0.0"}})
+			b.srv.AddGitHub("octo", "repo", "v1.0.0", "demo.lbpkg", langbottest.Archive("acme", "other", "1.0.0"))
+			_, err := b.client.Plugins.Ensure(b.Context(), langbot.Spec{ID: demo, GitHub: langbot.GitHubAsset{Owner: "octo", Repo: "repo", ReleaseTag: "v1.0.0"}})
 			require.ErrorIs(b, err, langbot.ErrNoEffect)
 			require.Equal(b, 1, b.installs())
 		})
@@ -335,7 +353,7 @@ func TestEnsureFails(t *testing.T) {
 		"answer lost, hidden":  {"4.10.6", "key", loses, 1, langbot.ErrOutcomeUnknown, false, 6 * time.Minute},
 		"bad credential":       {"4.11.2", "token", func(b bench) { b.srv.RevokeTokens() }, 0, langbot.ErrUnauthorized, false, time.Minute},
 		"gateway that is dead": {"4.11.2", "token", func(b bench) { b.srv.Fault("", langbottest.Page(http.StatusBadGateway)) }, 0, langbot.ErrServer, false, time.Minute},
-		"others work on for ever": {"4.11.2", "token", func(b bench) {
+		"others work on for ever": {"4.11.2", "key", func(b bench) {
 			ends(langbottest.Hang)(b)
 			_, err := b.client.Plugins.InstallLocal(b.Context(), b.pkg("1.0.0"))
 			require.NoError(b, err)
@@ -401,16 +419,91 @@ func TestEnsureAfterUnknown(t *testing.T) {
 			}
 		}
 	}
+	for _, version := range []string{"4.9.4", "4.10.6", "4.10.8", "4.11.2"} {
+		t.Run("from GitHub, whose task names the repository, on "+version, func(t *testing.T) {
+			onBench(t, version, "token", func(b bench) {
+				b.srv.AddGitHub("octo", "repo", "v1.0.0", "demo.lbpkg", langbottest.Archive("acme", "demo", "1.0.0"))
+				b.srv.On(langbottest.AnyInstall, langbottest.Script{Steps: []langbottest.Step{{Action: "downloading plugin package", For: time.Minute}}})
+				b.srv.Fault(langbottest.AnyInstall, langbottest.LoseAnswer(), langbottest.Nth(1))
+				_, err := b.client.Plugins.Ensure(b.Context(), langbot.Spec{ID: demo, GitHub: langbot.GitHubAsset{Owner: "octo", Repo: "repo", ReleaseTag: "v1.0.0"}})
+				require.NoError(b, err)
+				require.Equal(b, 1, b.installs())
+				b.runs("1.0.0")
+			})
+		})
+	}
+	t.Run("the server goes away after it", func(t *testing.T) {
+		onBench(t, "4.11.2", "token", func(b bench) {
+			b.srv.Fault(langbottest.AnyInstall, langbottest.LoseAnswer(), langbottest.Nth(1))
+			for _, op := range []string{"GET /api/v1/plugins", "GET /api/v1/system/tasks"} {
+				b.srv.Fault(op, langbottest.Latency(0), langbottest.Nth(1))
+				b.srv.Fault(op, langbottest.Page(http.StatusBadGateway), langbottest.Optional())
+			}
+			b.srv.AddPlugin(langbottest.Archive("acme", "demo", "0.9.0")) // so that it acts at once
+			_, err := b.client.Plugins.Ensure(b.Context(), langbot.Spec{Package: b.pkg("1.0.0")})
+			require.ErrorIs(b, err, langbot.ErrOutcomeUnknown, "that is what matters most")
+			require.ErrorIs(b, err, langbot.ErrServer)
+		})
+	})
+	t.Run("the plugin is restarted for its config meanwhile", func(t *testing.T) {
+		onBench(t, "4.11.2", "token", func(b bench) {
+			b.srv.AddPlugin(langbottest.Archive("acme", "demo", "1.0.0"))
+			b.srv.On("PUT /api/v1/plugins/{author}/{name}/config", langbottest.Script{Steps: []langbottest.Step{{For: 8 * time.Second}}})
+			require.NoError(b, b.client.Plugins.SetConfig(b.Context(), demo, map[string]any{"n": 1}))
+			done, err := b.client.Plugins.Ensure(b.Context(), langbot.Spec{Package: b.pkg("1.0.0")})
+			require.NoError(b, err)
+			require.Empty(b, done.Actions, "it was only away")
+		})
+	})
 	t.Run("the server restarts in the middle", func(t *testing.T) {
 		onBench(t, "4.11.2", "token", func(b bench) {
 			b.srv.On(langbottest.AnyInstall, langbottest.Script{Steps: []langbottest.Step{{Action: "waiting for plugin initialization", For: 20 * time.Second}}})
-			time.AfterFunc(10*time.Second, b.srv.Restart)
+			time.AfterFunc(20*time.Second, b.srv.Restart)
 			done, err := b.client.Plugins.Ensure(b.Context(), langbot.Spec{Package: b.pkg("1.0.0")})
 			require.NoError(b, err)
 			require.Equal(b, "1.0.0", done.Plugin.Version)
 			require.Equal(b, 2, b.installs())
 		})
 	})
+}
+
+// TestEnsureOvertaken: what another process does in the middle does not become this one's success.
+func TestEnsureOvertaken(t *testing.T) {
+	onBench(t, "4.11.2", "token", func(b bench) {
+		b.srv.On("PUT /api/v1/plugins/{author}/{name}/config", langbottest.Script{Steps: []langbottest.Step{{For: 2 * time.Second}}})
+		b.srv.AddPlugin(langbottest.Archive("acme", "demo", "1.0.0"))
+		time.AfterFunc(time.Second, func() { b.srv.AddPlugin(langbottest.Archive("acme", "demo", "2.0.0")) })
+		done, err := b.client.Plugins.Ensure(b.Context(), langbot.Spec{Package: b.pkg("1.0.0"), Config: map[string]any{"n": 1}})
+		require.NoError(b, err)
+		require.Equal(b, []string{"configure", "replace"}, done.Actions)
+		b.runs("1.0.0")
+	})
+}
+
+// TestEnsureBusy: a server that is too busy has done nothing, so it is asked again, also where tasks are hidden.
+func TestEnsureBusy(t *testing.T) {
+	for _, version := range []string{"4.10.8", "4.11.2"} {
+		onBench(t, version, "key", func(b bench) {
+			b.srv.Fault(langbottest.AnyInstall, langbottest.Busy(0), langbottest.First(6))
+			began := time.Now()
+			_, err := b.client.Plugins.Ensure(b.Context(), langbot.Spec{Package: b.pkg("1.0.0")})
+			require.NoError(b, err)
+			require.Less(b, time.Since(began), 2*time.Minute)
+		})
+	}
+}
+
+// TestEnsureInTwoBubbles: servers in memory are told apart, though they are in one process.
+func TestEnsureInTwoBubbles(t *testing.T) {
+	for range 8 {
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			onBench(t, "4.11.2", "token", func(b bench) {
+				_, err := b.client.Plugins.Ensure(b.Context(), langbot.Spec{Package: b.pkg("1.0.0")})
+				require.NoError(b, err)
+			})
+		})
+	}
 }
 
 // TestEnsureTogether: ten callers want the same, and there is one task and one result.
@@ -457,7 +550,7 @@ func TestEnsureTogether(t *testing.T) {
 				_, err := b.client.Plugins.Ensure(first, langbot.Spec{Package: b.pkg("1.0.0")})
 				require.ErrorIs(b, err, context.Canceled)
 			})
-			time.Sleep(6 * time.Second)
+			time.Sleep(15 * time.Second)
 			wg.Go(func() {
 				done, err := b.client.Plugins.Ensure(b.Context(), langbot.Spec{Package: b.pkg("1.0.0")})
 				require.NoError(b, err)
@@ -549,10 +642,11 @@ func TestEnsureAbsent(t *testing.T) {
 						at := slices.Index(releases, version)
 						if credential == "key" && at >= slices.Index(releases, "4.10.8") && at <= slices.Index(releases, "4.10.9") {
 							require.ErrorIs(b, err, langbot.ErrTasksHidden)
+							require.Empty(b, b.srv.Calls(opDelete), "nobody could see what becomes of it")
 							return
 						}
 						require.NoError(b, err)
-						if tt.actions != nil {
+						if tt.actions != nil || name == "absent" {
 							require.Equal(b, tt.actions, done.Actions)
 						}
 						require.Zero(b, done.Plugin)
@@ -581,6 +675,7 @@ func TestEnsureAbsentFails(t *testing.T) {
 			_, err := b.client.Plugins.EnsureAbsent(b.Context(), langbot.AbsentSpec{ID: demo})
 			var failed *langbot.TaskError
 			require.ErrorAs(b, err, &failed)
+			require.Len(b, b.srv.Calls(opDelete), 1)
 			b.runs("1.1.0")
 		})
 	})

@@ -4,6 +4,8 @@ package langbot
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"sync"
@@ -15,7 +17,6 @@ type flight struct {
 	credential *credential
 	workspace  string
 	over       chan struct{}
-	whole      bool // it came to its own end, and not that of its caller
 	result     EnsureResult
 	err        error
 }
@@ -31,22 +32,23 @@ var flights = struct {
 	under map[flightKey]*flight
 }{under: map[flightKey]*flight{}}
 
-// alone runs f while no other run for the plugin is under way in this process. One that wants the same with the same
-// credential takes the result of the run that it has waited for, unless that ended with its caller's context.
+// alone runs f while no other run for the plugin is under way in this process, in whatever workspace. One that wants the
+// same with the same credential takes the result of the run that it has waited for, if that came to the end: the plugin is
+// right, or the server says why not. What else stopped it may be its caller's own.
 func (c *Client) alone(ctx context.Context, id PluginID, spec any, f func() (EnsureResult, error)) (EnsureResult, error) {
 	key := flightKey{c.settings.server, id}
 	for {
 		mine := &flight{spec: spec, credential: c.settings.credential, workspace: c.settings.workspace, over: make(chan struct{})}
 		other := mine.begin(key)
 		if other == nil {
-			return mine.run(ctx, key, f)
+			return mine.run(key, f)
 		}
 		select {
 		case <-ctx.Done():
-			return EnsureResult{}, &WaitError{Err: because(ctx), hint: "another call for the plugin is under way in this process"}
+			return EnsureResult{}, &WaitError{Err: fmt.Errorf("langbot: ensuring %s: %w", id, because(ctx)), hint: "another call for the plugin is under way in this process"}
 		case <-other.over:
 		}
-		if other.whole && other.like(mine) {
+		if other.shared() && other.like(mine) {
 			result := other.result
 			result.Actions, result.Tasks = slices.Clone(result.Actions), slices.Clone(result.Tasks)
 			return result, other.err
@@ -65,18 +67,26 @@ func (f *flight) begin(key flightKey) *flight {
 	return nil
 }
 
-func (f *flight) run(ctx context.Context, key flightKey, do func() (EnsureResult, error)) (EnsureResult, error) {
+func (f *flight) run(key flightKey, do func() (EnsureResult, error)) (EnsureResult, error) {
 	defer func() { // also if a package of the caller's panics
 		flights.Lock()
 		defer flights.Unlock()
 		delete(flights.under, key)
 		close(f.over)
 	}()
+	f.err = errAborted
 	f.result, f.err = do()
-	f.whole = ctx.Err() == nil
 	return f.result, f.err
 }
 
+var errAborted = errors.New("langbot: the caller panicked")
+
+// shared reports whether the end of the flight is everybody's.
+func (f *flight) shared() bool {
+	var failed *TaskError
+	return f.err == nil || errors.As(f.err, &failed)
+}
+
 func (f *flight) like(other *flight) bool {
-	return f.credential == other.credential && f.workspace == other.workspace && reflect.DeepEqual(f.spec, other.spec)
+	return f.credential != nil && f.credential == other.credential && f.workspace == other.workspace && reflect.DeepEqual(f.spec, other.spec)
 }

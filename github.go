@@ -42,7 +42,7 @@ func notAboutGitHub(message string) bool {
 type GitHubAsset struct {
 	Owner      string
 	Repo       string
-	ReleaseTag string // letter case counts; "latest": the newest release that is neither a draft nor a pre-release
+	ReleaseTag string // letter case counts; "latest": the release with that tag, or else the newest one that is neither a draft nor a pre-release
 	AssetURL   string // the file's download address; a mirror only up to 4.10.6. Empty: the release's one .lbpkg file
 	ReleaseID  int64  // GitHub's numbers of the release and the file: both or neither
 	AssetID    int64

@@ -3,6 +3,7 @@
 package langbot
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/langbot-go/langbot/internal/envelope"
+	"github.com/langbot-go/langbot/internal/transport"
 )
 
 // The API of this file.
@@ -67,6 +69,8 @@ func (s *PluginsService) icon(ctx context.Context, r route) (*Icon, error) {
 	var icon *Icon
 	switch {
 	case err != nil:
+	case answer.Stream != nil && !begins(answer):
+		err = x.notAPI(answer, errors.New("this is an image of no bytes"))
 	case answer.Stream != nil:
 		icon = &Icon{ReadCloser: answer.Stream, ContentType: answer.Header.Get("Content-Type"), Size: answer.Length}
 		answer.Stream = nil // it is the caller's now
@@ -81,6 +85,20 @@ func (s *PluginsService) icon(ctx context.Context, r route) (*Icon, error) {
 
 func isImage(resp *http.Response) bool {
 	return resp.StatusCode == http.StatusOK && strings.HasPrefix(resp.Header.Get("Content-Type"), "image/") && resp.ContentLength != 0
+}
+
+// begins reports whether a stream of unknown length holds anything. An error is for its reader to meet.
+func begins(a *transport.Answer) bool {
+	if a.Length >= 0 {
+		return true
+	}
+	first := bufio.NewReaderSize(a.Stream, 16)
+	_, err := first.Peek(1)
+	a.Stream = struct {
+		io.Reader
+		io.Closer
+	}{first, a.Stream}
+	return err != io.EOF
 }
 
 // iconless is err, with the reason if it is the plugin's.

@@ -84,10 +84,19 @@ func TestIconAnswers(t *testing.T) {
 		is                    error
 		page                  bool
 	}{
-		"a page":                  {public: typed(200, "text/html; charset=utf-8", "<html>"), page: true},
-		"another type":            {public: typed(200, "application/json", `{"code":0,"data":{}}`), page: true},
-		"no type":                 {public: typed(200, "", "x"), page: true},
-		"an empty answer":         {public: typed(200, "", ""), page: true},
+		"a page":          {public: typed(200, "text/html; charset=utf-8", "<html>"), page: true},
+		"another type":    {public: typed(200, "application/json", `{"code":0,"data":{}}`), page: true},
+		"no type":         {public: typed(200, "", "x"), page: true},
+		"an empty answer": {public: typed(200, "", ""), page: true},
+		"an empty image of unknown length": {public: func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "image/png")
+			_ = http.NewResponseController(w).Flush()
+		}, page: true},
+		"an image of unknown length": {public: func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "image/png")
+			_, _ = io.WriteString(w, "png")
+			_ = http.NewResponseController(w).Flush()
+		}},
 		"an empty image":          {public: typed(200, "image/png", ""), page: true},
 		"a failure":               {public: typed(500, "application/json", internal), is: langbot.ErrServer},
 		"a gateway's failure":     {public: typed(502, "text/html", "<html>"), is: langbot.ErrServer, page: true},
@@ -115,6 +124,9 @@ func TestIconAnswers(t *testing.T) {
 			icon, err := client.Plugins.Icon(t.Context(), demo)
 			if tt.is == nil && !tt.page {
 				require.NoError(t, err)
+				got, err := io.ReadAll(icon)
+				require.NoError(t, err)
+				require.Equal(t, "png", string(got))
 				require.NoError(t, icon.Close())
 				return
 			}
@@ -172,6 +184,19 @@ func TestIconMemory(t *testing.T) {
 
 // TestIconEnds: what ends the reading, and what it says.
 func TestIconEnds(t *testing.T) {
+	t.Run("a length beyond the limit", func(t *testing.T) {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "image/png")
+			w.Header().Set("Content-Length", "2048")
+			_, _ = io.Copy(w, io.LimitReader(zeros{}, 2<<10))
+		}))
+		defer srv.Close()
+		client, err := langbot.New(srv.URL, langbot.WithUserToken(userToken), langbot.WithMaxResponseBytes(1<<10))
+		require.NoError(t, err)
+		defer client.CloseIdleConnections()
+		_, err = client.Plugins.Icon(t.Context(), demo)
+		require.ErrorContains(t, err, "answer larger than 1024 bytes", "known before anything is passed on")
+	})
 	t.Run("the limit", func(t *testing.T) {
 		client := streaming(t, 4<<10, func() {}, langbot.WithMaxResponseBytes(1<<10))
 		icon, err := client.Plugins.Icon(t.Context(), demo)

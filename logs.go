@@ -123,16 +123,20 @@ func (f *follower) next(ctx context.Context) ([]LogLine, error) {
 	polling := f.service.client.settings.polling
 	w := newWatch(polling)
 	var absent time.Time // since when; zero while the plugin is there
+	var last WaitError   // what went wrong last
 	for {
 		if err := w.pause(ctx); err != nil {
-			return nil, ended(ctx, err, Task{}, Plugin{})
+			return nil, last.endedBy(err, Task{})
 		}
 		w.ask()
 		lines, err := call[wireLogs](ctx, f.service.client, logsOf(f.id, f.filter).polling(), nil)
 		if refused, failed := isFailure(err); failed {
-			_, err = f.service.inList(ctx, listPlugins.at().polling(), f.id, refused)
+			err = refused
+			if _, absent := f.service.inList(ctx, listPlugins.at().polling(), f.id, refused); absent != nil {
+				err = absent
+			}
 		}
-		absent = since(absent, errors.Is(err, ErrNotFound))
+		absent, last.Err = since(absent, errors.Is(err, ErrNotFound)), err
 		switch {
 		case err == nil:
 			w.good()
@@ -141,7 +145,7 @@ func (f *follower) next(ctx context.Context) ([]LogLine, error) {
 				return news, nil
 			}
 		case !absent.IsZero() && time.Since(absent) < polling.Settle: // it is being restarted
-		case !absent.IsZero() || !w.tolerates(ctx, err):
+		case ctx.Err() == nil && (!absent.IsZero() || !w.tolerates(ctx, err)):
 			return nil, ended(ctx, f.service.client.diagnosed(ctx, err), Task{}, Plugin{})
 		}
 	}

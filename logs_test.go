@@ -124,20 +124,35 @@ func TestFollowLogs(t *testing.T) {
 		require.Equal(t, want, got)
 	})
 	t.Run("a plugin that goes", func(t *testing.T) {
-		for _, version := range []string{"4.11.2"} {
-			synctest.Test(t, func(t *testing.T) {
-				srv, client := logged(t, version, 0, langbottest.InMemory())
-				time.AfterFunc(3*time.Second, func() {
-					_, _ = client.Plugins.Delete(t.Context(), demo, langbot.DeleteOptions{})
-				})
-				began := time.Now()
-				for _, err := range client.Plugins.FollowLogs(t.Context(), demo, langbot.LogFilter{}) {
-					require.ErrorIs(t, err, langbot.ErrNotFound)
-					require.InDelta(t, 36, time.Since(began).Seconds(), 6, "absent for Polling.Settle")
-				}
-				require.Empty(t, srv.Plugins())
+		synctest.Test(t, func(t *testing.T) {
+			srv, client := logged(t, "4.11.2", 0, langbottest.InMemory())
+			time.AfterFunc(3*time.Second, func() {
+				_, _ = client.Plugins.Delete(t.Context(), demo, langbot.DeleteOptions{})
 			})
-		}
+			began, n := time.Now(), 0
+			for _, err := range client.Plugins.FollowLogs(t.Context(), demo, langbot.LogFilter{}) {
+				require.ErrorIs(t, err, langbot.ErrNotFound)
+				require.InDelta(t, 36, time.Since(began).Seconds(), 6, "absent for Polling.Settle")
+				n++
+			}
+			require.Equal(t, 1, n)
+			require.Empty(t, srv.Plugins())
+		})
+	})
+	t.Run("a failure that lasts", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			srv, client := logged(t, "4.10.6", 1, langbottest.InMemory())
+			n := 0
+			for _, err := range client.Plugins.FollowLogs(t.Context(), demo, langbot.LogFilter{Limit: 1}) {
+				if n++; n == 1 {
+					require.NoError(t, err)
+					srv.Fault(op, langbottest.Status(http.StatusInternalServerError))
+					continue
+				}
+				require.ErrorIs(t, err, langbot.ErrServer, "though the plugin runs")
+			}
+			require.Equal(t, 2, n)
+		})
 	})
 	t.Run("leaving the loop ends it", func(t *testing.T) {
 		srv, client := logged(t, "4.10.6", 3)

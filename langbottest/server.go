@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/langbot-go/langbot/internal/memnet"
@@ -172,13 +173,16 @@ func (s *Server) admit() {
 	}
 }
 
+// inMemory counts the servers of this process that are in memory.
+var inMemory atomic.Int64
+
 func (s *Server) listen() (net.Listener, error) {
 	transport := &http.Transport{MaxIdleConnsPerHost: 100, IdleConnTimeout: 4 * time.Second}
 	s.client = &http.Client{Transport: transport}
 	if s.options.memory {
 		memory := memnet.Listen()
 		transport.DialContext = memory.Dial
-		s.URL = "http://langbot.test"
+		s.URL = fmt.Sprintf("http://langbot-%d.test", inMemory.Add(1)) // to a client, another address is another server
 		return memory, nil
 	}
 	listener, err := net.Listen("tcp", s.options.address)

@@ -54,20 +54,21 @@ func run(ctx context.Context, out io.Writer, version string, absent bool) error 
 	defer closeServer()
 	if absent {
 		done, err := client.Plugins.EnsureAbsent(ctx, langbot.AbsentSpec{ID: id})
-		report(out, done)
-		return err
+		return report(out, done, err)
 	}
 	pkg, err := pack(version)
 	if err != nil {
 		return err
 	}
 	done, err := client.Plugins.Ensure(ctx, langbot.Spec{Package: pkg})
-	report(out, done)
-	return err
+	return report(out, done, err)
 }
 
 // report says what was done, and what runs now.
-func report(out io.Writer, done langbot.EnsureResult) {
+func report(out io.Writer, done langbot.EnsureResult, err error) error {
+	if err != nil {
+		return err // which says what is not as it should be
+	}
 	fmt.Fprintf(out, "done: %s", cmp.Or(strings.Join(done.Actions, ", "), "nothing, it was right"))
 	if done.Why != "" {
 		fmt.Fprintf(out, " (%s)", done.Why)
@@ -76,9 +77,10 @@ func report(out io.Writer, done langbot.EnsureResult) {
 		fmt.Fprintf(out, "; %s %s is %s", p.ID, p.Version, p.Status)
 	}
 	fmt.Fprintln(out)
+	return nil
 }
 
-// pack builds the package of a version. A program whose plugin has one version needs the first and last line alone.
+// pack builds the package of a version. A program whose plugin has one version just needs lbpkg.FromFS(plugin).
 func pack(version string) (*lbpkg.Package, error) {
 	plugin, err := fs.Sub(files, "plugin")
 	if err != nil {
@@ -96,7 +98,7 @@ func pack(version string) (*lbpkg.Package, error) {
 	if err != nil {
 		return nil, err
 	}
-	manifest = regexp.MustCompile(`version: ".*"`).ReplaceAll(manifest, fmt.Appendf(nil, "version: %q", version))
+	manifest = regexp.MustCompile(`version: ".*"`).ReplaceAllLiteral(manifest, fmt.Appendf(nil, "version: %q", version))
 	if err := os.WriteFile(filepath.Join(dir, "manifest.yaml"), manifest, 0o600); err != nil {
 		return nil, err
 	}

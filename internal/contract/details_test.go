@@ -184,10 +184,13 @@ func nothingToFollow(e *env) {
 	e.install(e.packWithFiles("1.0.0"))
 	ctx, cancel := context.WithTimeout(e.ctx, e.scaled(4*time.Second))
 	defer cancel()
+	ended := 0
 	for _, err := range e.client.Plugins.FollowLogs(ctx, e.id, langbot.LogFilter{}) {
 		require.Error(e, err)
 		require.Equal(e, e.since("4.10.2"), errors.Is(err, context.DeadlineExceeded), "%v", err)
+		ended++
 	}
+	require.Equal(e, 1, ended)
 }
 
 func preview(e *env) {

@@ -57,15 +57,11 @@ func ensureLocal(e *env) {
 
 // ensureBroken has a first installation fail, which may leave something behind, and then a good one of the same version.
 func ensureBroken(e *env) {
-	if e.target.reference != nil {
-		e.onReference(langbottest.Script{End: langbottest.FailToStart})
-	}
-	impatient := e.connect(e.polling(langbot.Polling{Settle: 8 * time.Second, Hidden: 20 * time.Second}))
+	e.onReference(langbottest.Script{End: langbottest.FailToStart})
+	impatient := e.connect(e.polling(langbot.Polling{Settle: 8 * time.Second}))
 	_, err := impatient.Plugins.Ensure(e.ctx, langbot.Spec{Package: e.pack("1.0.0", `raise RuntimeError("no")`)})
 	var failed *langbot.TaskError
 	switch {
-	case e.hidden():
-		require.ErrorIs(e, err, langbot.ErrTasksHidden)
 	case e.since("4.9.7"):
 		require.ErrorAs(e, err, &failed)
 	default:
@@ -137,9 +133,10 @@ func ensureAbsent(e *env) {
 
 // The environment by which a test process knows that it is one of ten.
 const (
-	ofTenURL   = "LANGBOT_CONTRACT_URL"
-	ofTenToken = "LANGBOT_CONTRACT_TOKEN"
-	ofTenName  = "LANGBOT_CONTRACT_NAME"
+	ofTenURL    = "LANGBOT_CONTRACT_URL"
+	ofTenToken  = "LANGBOT_CONTRACT_TOKEN"
+	ofTenName   = "LANGBOT_CONTRACT_NAME"
+	ofTenConfig = "LANGBOT_CONTRACT_CONFIG" // set: the plugin is to have one
 )
 
 // TestOneOfTen is what each of ten processes does; by itself it does nothing.
@@ -151,7 +148,11 @@ func TestOneOfTen(t *testing.T) {
 	require.NoError(t, err)
 	pkg, err := lbpkg.Parse(packed(langbot.PluginID{Author: "contract", Name: os.Getenv(ofTenName)}, "1.0.0", "pass"))
 	require.NoError(t, err)
-	done, err := client.Plugins.Ensure(t.Context(), langbot.Spec{Package: pkg})
+	spec := langbot.Spec{Package: pkg}
+	if os.Getenv(ofTenConfig) != "" {
+		spec.Config = map[string]any{"greeting": "of ten"}
+	}
+	done, err := client.Plugins.Ensure(t.Context(), spec)
 	require.NoError(t, err)
 	fmt.Printf("runs %s %s %s\n", done.Plugin.ID, done.Plugin.Version, done.Plugin.Status)
 }
@@ -160,12 +161,16 @@ func TestOneOfTen(t *testing.T) {
 func ensureByTen(e *env) {
 	program, err := os.Executable()
 	require.NoError(e, err)
+	untold := e.since("4.9.7") && !e.since("4.10.0")
 	outputs := make([]string, 10)
 	var all sync.WaitGroup
 	for i := range outputs {
 		all.Go(func() {
 			one := exec.CommandContext(e.ctx, program, "-test.run=^TestOneOfTen$", "-test.v")
 			one.Env = append(os.Environ(), ofTenURL+"="+e.target.url, ofTenToken+"="+e.target.token, ofTenName+"="+e.id.Name)
+			if !untold {
+				one.Env = append(one.Env, ofTenConfig+"=yes")
+			}
 			out, err := one.CombinedOutput()
 			if outputs[i] = string(out); err != nil {
 				outputs[i] += err.Error()
@@ -176,7 +181,11 @@ func ensureByTen(e *env) {
 	for _, out := range outputs {
 		require.Contains(e, out, fmt.Sprintf("runs %s 1.0.0 initialized\n", e.id))
 	}
-	p, err := e.client.Plugins.Get(e.ctx, e.id)
+	spec := langbot.Spec{Package: e.pack("1.0.0", "pass")}
+	if !untold {
+		spec.Config = map[string]any{"greeting": "of ten"}
+	}
+	done, err := e.client.Plugins.Ensure(e.ctx, spec)
 	require.NoError(e, err)
-	require.Equal(e, langbot.PluginInitialized, p.Status)
+	require.Empty(e, done.Actions, "it is right, and stays so")
 }

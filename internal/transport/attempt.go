@@ -71,7 +71,7 @@ func (t *roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(req.Context(), s.request.Timeout)
 	resp, err := t.next.RoundTrip(req.WithContext(ctx))
 	var answer Answer
-	if s.streams(resp, err) {
+	if t.streams(s, resp, err) {
 		answer = t.stream(&attempt{call: s, ctx: ctx, cancel: cancel}, resp)
 	} else {
 		defer cancel()

@@ -14,8 +14,8 @@ type attempt struct {
 }
 
 // streams reports whether the body of an answer is handed over instead of read.
-func (s *call) streams(resp *http.Response, err error) bool {
-	return s.request.Stream != nil && err == nil && resp != nil && resp.Body != nil && s.request.Stream(resp)
+func (t *roundTripper) streams(s *call, resp *http.Response, err error) bool {
+	return s.request.Stream != nil && err == nil && resp != nil && resp.Body != nil && resp.ContentLength <= t.limit && s.request.Stream(resp)
 }
 
 // stream is the answer whose body is still to come. Its time is that of the attempt, its size bounded like any other's.
