@@ -19,9 +19,12 @@ import (
 // A Spec says which plugin should run, and how. It comes from Package if there is one, else from GitHub if a field of that
 // is given, else from LangBot's marketplace.
 type Spec struct {
-	ID      PluginID    // may be left out with a Package, which tells
-	Package Package     // as package lbpkg makes it
-	GitHub  GitHubAsset // the file of a release, as InstallGitHub takes it; the tag "latest" is looked up each time. It must hold the plugin ID: which one it holds shows only once it is installed
+	ID      PluginID // may be left out with a Package, which tells
+	Package Package  // as package lbpkg makes it
+
+	// GitHub is the file of a release, as InstallGitHub takes it; the tag "latest" is looked up each time. The file must
+	// hold the plugin ID: which one it does hold shows only once it is installed.
+	GitHub GitHubAsset
 
 	// Version is the version to run, older ones too: versions are only compared for being the same, a leading v and what
 	// follows a plus aside. With a Package it may be left out. From GitHub it is the version that the release's file must
@@ -35,7 +38,9 @@ type Spec struct {
 	// "***" the config is written, and the plugin restarted, each time.
 	Config map[string]any
 
-	DryRun bool // only say what would be done, once no operation is under way. Whether the marketplace has the version is not asked
+	// DryRun has Ensure only say what would be done, once no operation is under way. Whether the marketplace has the version
+	// is not asked.
+	DryRun bool
 }
 
 // An EnsureResult says what was done, and how the plugin is now. With an error it says what was begun up to then, and how
@@ -57,10 +62,11 @@ type EnsureResult struct {
 // Before it acts, it waits for operations on the plugin, and for those that may be on it: an API key is not told what an
 // operation is about. A plugin that is not listed, or is wrong after something went wrong, is looked at for 10 seconds
 // before anything is sent, since lists lack plugins in passing, and one that is listed and not initialized for
-// Polling.Settle; a plugin that runs in another version is replaced at once. It ends with the plugin read back as it should be, or with an error that
-// says what is not. It may be called again after any error, above all [ErrOutcomeUnknown], its own or another method's:
-// nothing is sent again unless what was sent has ended without the effect, or shows nothing of it for 10 seconds. After a [*TaskError] it would fail again unless the
-// package or the server has changed.
+// Polling.Settle; a plugin that runs in another version is replaced at once. It ends with the plugin read back as it
+// should be, or with an error that says what is not. It may be called again after any error, above all
+// [ErrOutcomeUnknown], its own or another method's: nothing is sent again unless what was sent has ended without the
+// effect, or shows nothing of it for 10 seconds. After a [*TaskError] it would fail again unless the package or the server
+// has changed.
 //
 // Calls for one plugin in a process wait for each other, and those that want the same share one result. ctx bounds it; an
 // operation goes on when ctx ends. Reads that fail are tolerated for Polling.Tolerance; to wait for a server to come up is
@@ -370,7 +376,7 @@ func (e *ensuring) patience() time.Duration {
 	p := e.result.Plugin
 	missing := p.ID == PluginID{}
 	switch {
-	case !e.absent && e.right(), e.absent && !missing:
+	case !e.absent && e.right(), e.absent && (!missing || e.gone()):
 		return 0
 	case e.access != tasksShown && e.tries > 0 && !e.absent:
 		return e.client.settings.polling.Hidden
@@ -509,7 +515,8 @@ type AbsentSpec struct {
 
 // EnsureAbsent makes it so that a plugin is not installed, and returns once it is not. It waits for operations on the
 // plugin as [PluginsService.Ensure] does, and sends a removal also if the plugin is not listed: a failed installation
-// leaves settings behind that no list shows. If nothing was left either, that is success without an action. An API key is
+// leaves settings behind that no list shows. (Up to 4.10.6 they could not be removed, and with hidden tasks nothing is
+// sent then.) If nothing was left either, that is success without an action. An API key is
 // not told why a removal failed: if the plugin is not listed then, it counts as not installed.
 //
 // Errors: [ErrInvalid] (the id, before anything is sent), [*TaskError] (the removal failed), [ErrNoEffect] (the plugin
@@ -547,7 +554,7 @@ func (e *ensuring) remove(ctx context.Context, spec AbsentSpec) error {
 		case spec.DryRun && there:
 			e.did("remove")
 			return nil
-		case spec.DryRun, !there && e.gone():
+		case spec.DryRun, !there && (e.gone() || e.access != tasksShown): // up to 4.10.6 nothing is left behind that could be removed
 			return nil
 		case e.tries == maxTries, there:
 			if err := e.giveUp(); err != nil {
@@ -572,10 +579,10 @@ func (e *ensuring) removal(ctx context.Context, spec AbsentSpec, there bool) err
 		return err
 	}
 	e.sent(err)
-	if err == nil && (there || e.access == tasksShown) { // else it shows nowhere: up to 4.10.6 nothing is left behind then
+	if err == nil {
 		e.failure = e.wait(ctx, op)
 	}
-	if there || e.failure == nil && e.access == tasksShown {
+	if there || e.failure == nil {
 		e.did("remove")
 		e.result.Why = cmp.Or(e.result.Why, "settings were left of it")
 	}

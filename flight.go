@@ -45,7 +45,10 @@ func (c *Client) alone(ctx context.Context, id PluginID, spec any, f func() (Ens
 		}
 		select {
 		case <-ctx.Done():
-			return EnsureResult{}, &WaitError{Err: fmt.Errorf("langbot: ensuring %s: %w", id, because(ctx)), hint: "another call for the plugin is under way in this process"}
+			return EnsureResult{}, &WaitError{
+				Err:  fmt.Errorf("langbot: ensuring %s: %w", id, because(ctx)),
+				hint: "another call for the plugin is under way in this process",
+			}
 		case <-other.over:
 		}
 		if other.shared() && other.like(mine) {

@@ -56,13 +56,17 @@ func (p RetryPolicy) withDefaults() RetryPolicy {
 }
 
 // Polling sets the pace and the patience of everything that waits: [Operation.Wait], [Operation.Events], both WaitReady,
-// Ensure and EnsureAbsent, UpdateConfig, FollowLogs. A wait polls at once, then after a tenth of the time already waited, within the bounds given. A zero field means its default.
+// Ensure and EnsureAbsent, UpdateConfig, FollowLogs. A wait polls at once, then after a tenth of the time already waited,
+// within the bounds given. A zero field means its default.
 type Polling struct {
 	Interval    time.Duration // the shortest pause between two polls, give or take a tenth; default 500 ms
 	MaxInterval time.Duration // the longest, give or take a tenth; default 5 s
 	Tolerance   time.Duration // of polls that fail one after another, from the first one's start, before the wait ends; default 30 s
 	Settle      time.Duration // from a task's success until its effect must show; default 30 s
-	Hidden      time.Duration // of watching without a task of ours to ask: both WaitReady, UpdateConfig, Wait while tasks are hidden, and Ensure while others are at work; default 5 min
+
+	// Hidden bounds watching without a task of ours to ask: both WaitReady, UpdateConfig, Wait while tasks are hidden, and
+	// Ensure while operations that may be on the plugin go on; default 5 min.
+	Hidden time.Duration
 }
 
 func (p Polling) withDefaults() Polling {

@@ -263,7 +263,7 @@ func releases(t *testing.T) []string {
 // TestMain has many cases run at a time: they wait more than they work.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	many := 24 * runtime.NumCPU()
+	many := 48 * runtime.NumCPU()
 	if race.Enabled {
 		many = 4 * runtime.NumCPU()
 	}

@@ -122,7 +122,6 @@ func ensureAbsent(e *env) {
 		require.Equal(e, actions, done.Actions)
 		require.Zero(e, done.Plugin)
 	}
-	absent(langbot.AbsentSpec{ID: e.id})
 	e.install(e.pack("1.0.0", "pass"))
 	dry, err := e.client.Plugins.EnsureAbsent(e.ctx, langbot.AbsentSpec{ID: e.id, DryRun: true})
 	require.NoError(e, err)
