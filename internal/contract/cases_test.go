@@ -21,12 +21,12 @@ var cases = []testCase{
 	{name: "archive-verdicts", what: "Judge archives as the server does", since: "4.11.2", by: []string{token}, run: archiveVerdicts, lacks: archivesOfTheNewest},
 	{name: "too-large", what: "Refuse an upload that is too large", run: tooLarge},
 	{name: "unicode-and-odd-names", what: "Install, get and remove plugins with odd names", run: oddNames, broken: []string{successWithoutEffect}},
-	{name: "upgrade", what: "Upgrade a plugin from the marketplace", on: usual, run: upgrade},
-	{name: "upgrade-to-the-same", what: "Upgrade a plugin that is the newest already", on: usual, run: upgradeToTheSame},
-	{name: "upgrade-refused", what: "Be told why a plugin cannot be upgraded", on: usual, run: upgradeRefused},
-	{name: "set-config", what: "Change a plugin's config and wait until it works with it", on: usual, run: setConfig},
-	{name: "set-config-twice", what: "Be told that a config was lost because the plugin was restarting", on: usual, run: setConfigTwice},
-	{name: "set-config-missing", what: "Be told that the plugin to configure does not run", on: usual, run: setConfigMissing},
+	{name: "upgrade", what: "Upgrade a plugin from the marketplace", on: managed, run: upgrade},
+	{name: "upgrade-to-the-same", what: "Upgrade a plugin that is the newest already", on: managed, run: upgradeToTheSame},
+	{name: "upgrade-refused", what: "Be told why a plugin cannot be upgraded", on: managed, run: upgradeRefused},
+	{name: "set-config", what: "Change a plugin's config and wait until it works with it", on: managed, run: setConfig},
+	{name: "set-config-twice", what: "Be told that a config was lost because the plugin was restarting", on: managed, run: setConfigTwice},
+	{name: "set-config-missing", what: "Be told that the plugin to configure does not run", on: managed, run: setConfigMissing},
 	{name: "window-after-mutation", what: "Read a plugin while it is being replaced", on: usual, run: windowAfterMutation},
 
 	// Tasks: tasks_test.go.

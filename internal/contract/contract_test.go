@@ -265,7 +265,7 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	many := 48 * runtime.NumCPU()
 	if race.Enabled {
-		many = 4 * runtime.NumCPU()
+		many = 12 * runtime.NumCPU()
 	}
 	if err := flag.Set("test.parallel", strconv.Itoa(many)); err != nil {
 		panic(err)
