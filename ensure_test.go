@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/langbot-go/langbot"
@@ -516,7 +517,7 @@ func TestEnsureTogether(t *testing.T) {
 			wg.Go(func() {
 				var err error
 				results[i], err = b.client.Plugins.Ensure(b.Context(), langbot.Spec{Package: b.pkg("1.0.0"), Config: map[string]any{"n": 1}})
-				require.NoError(b, err)
+				assert.NoError(b, err)
 			})
 		}
 		wg.Wait()
@@ -533,8 +534,8 @@ func TestEnsureTogether(t *testing.T) {
 			for _, version := range []string{"1.0.0", "2.0.0"} {
 				wg.Go(func() {
 					done, err := b.client.Plugins.Ensure(b.Context(), langbot.Spec{Package: b.pkg(version)})
-					require.NoError(b, err)
-					require.Equal(b, version, done.Plugin.Version)
+					assert.NoError(b, err)
+					assert.Equal(b, version, done.Plugin.Version)
 				})
 			}
 			wg.Wait()
@@ -548,13 +549,13 @@ func TestEnsureTogether(t *testing.T) {
 			var wg sync.WaitGroup
 			wg.Go(func() {
 				_, err := b.client.Plugins.Ensure(first, langbot.Spec{Package: b.pkg("1.0.0")})
-				require.ErrorIs(b, err, context.Canceled)
+				assert.ErrorIs(b, err, context.Canceled)
 			})
 			time.Sleep(15 * time.Second)
 			wg.Go(func() {
 				done, err := b.client.Plugins.Ensure(b.Context(), langbot.Spec{Package: b.pkg("1.0.0")})
-				require.NoError(b, err)
-				require.Empty(b, done.Actions, "it waits for what the first has sent")
+				assert.NoError(b, err)
+				assert.Empty(b, done.Actions, "it waits for what the first has sent")
 			})
 			impatient, stop := context.WithTimeout(b.Context(), time.Second)
 			defer stop()
@@ -574,7 +575,7 @@ func TestEnsureTogether(t *testing.T) {
 			for _, client := range []*langbot.Client{b.client, stranger} {
 				wg.Go(func() {
 					_, err := client.Plugins.Ensure(b.Context(), langbot.Spec{ID: demo})
-					require.Equal(b, client == stranger, errors.Is(err, langbot.ErrUnauthorized), "%v", err)
+					assert.Equal(b, client == stranger, errors.Is(err, langbot.ErrUnauthorized), "%v", err)
 				})
 			}
 			wg.Wait()

@@ -331,6 +331,25 @@ func ExamplePluginsService_Config() {
 	// Output: hi 9007199254740993
 }
 
+func ExamplePluginsService_SetConfig() {
+	srv, client := server()
+	defer srv.Close()
+	ctx := context.Background()
+	srv.AddPlugin(hello("1.0.0"))
+	id := langbot.PluginID{Author: "acme", Name: "hello"}
+
+	err := client.Plugins.SetConfig(ctx, id, []string{"hi"})
+	fmt.Println(errors.Is(err, langbot.ErrInvalid)) // with that the plugin would never start again
+	if err := client.Plugins.SetConfig(ctx, id, map[string]any{"greeting": "hi"}); err != nil {
+		log.Fatal(err)
+	}
+	p, err := client.Plugins.WaitReady(ctx, id, "")
+	fmt.Println(p.Status, err)
+	// Output:
+	// true
+	// initialized <nil>
+}
+
 func ExamplePluginsService_UpdateConfig() {
 	srv, client := server()
 	defer srv.Close()
@@ -417,6 +436,30 @@ func ExamplePluginsService_FollowLogs() {
 	// second
 }
 
+func ExamplePluginsService_Upgrade() {
+	srv, client := server()
+	defer srv.Close()
+	ctx := context.Background()
+	id := langbot.PluginID{Author: "acme", Name: "hello"}
+	srv.AddMarketplace(hello("1.0.0"))
+	op, err := client.Plugins.InstallMarketplace(ctx, langbot.MarketplacePlugin{ID: id})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := op.Wait(ctx); err != nil {
+		log.Fatal(err)
+	}
+
+	srv.AddMarketplace(hello("1.1.0"))
+	op, err = client.Plugins.Upgrade(ctx, id)
+	if err != nil {
+		log.Fatal(err)
+	}
+	done, err := op.Wait(ctx)
+	fmt.Println(done.Plugin.ID, done.Plugin.Version, err)
+	// Output: acme/hello 1.1.0 <nil>
+}
+
 func ExamplePluginsService_Preview() {
 	srv, client := server()
 	defer srv.Close()
@@ -430,6 +473,29 @@ func ExamplePluginsService_Preview() {
 	}
 	fmt.Println(preview.ID, preview.Version, preview.Label.In("en_US"), preview.Files)
 	// Output: acme/hello 1.0.0 Demo 2
+}
+
+func ExamplePluginsService_GitHubReleaseAssets() {
+	srv, client := server()
+	defer srv.Close()
+	ctx := context.Background()
+	srv.AddGitHub("acme", "hello", "v2.0.0", "hello.lbpkg", hello("2.0.0"))
+
+	releases, err := client.Plugins.GitHubReleases(ctx, "acme", "hello")
+	if err != nil {
+		log.Fatal(err)
+	}
+	files, err := client.Plugins.GitHubReleaseAssets(ctx, releases[0])
+	if err != nil {
+		log.Fatal(err)
+	}
+	op, err := client.Plugins.InstallGitHub(ctx, files[0])
+	if err != nil {
+		log.Fatal(err)
+	}
+	done, err := op.Wait(ctx)
+	fmt.Println(files[0].Name, done.Plugin.ID, done.Plugin.Version, err)
+	// Output: hello.lbpkg acme/hello 2.0.0 <nil>
 }
 
 func ExamplePluginsService_GitHubReleases() {

@@ -87,7 +87,8 @@ var errAborted = errors.New("langbot: the caller panicked")
 // shared reports whether the end of the flight is everybody's.
 func (f *flight) shared() bool {
 	var failed *TaskError
-	return f.err == nil || errors.As(f.err, &failed)
+	ended := errors.Is(f.err, context.Canceled) || errors.Is(f.err, context.DeadlineExceeded)
+	return f.err == nil || errors.As(f.err, &failed) && !ended
 }
 
 func (f *flight) like(other *flight) bool {
