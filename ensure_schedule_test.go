@@ -276,19 +276,19 @@ func TestEnsureMutants(t *testing.T) {
 	if testing.Short() {
 		t.Skip("compiles the package again")
 	}
-	source, err := os.ReadFile("ensure.go")
-	require.NoError(t, err)
-	for name, change := range map[string][2]string{
-		"does not look before it acts again": {"p, err := e.settled(ctx)\n\t\tif err != nil {",
+	for name, change := range map[string]struct{ file, old, new string }{
+		"does not look before it acts again": {"ensure.go", "p, err := e.settled(ctx)\n\t\tif err != nil {",
 			"p, err := e.result.Plugin, error(nil)\n\t\tif e.tries == 0 {\n\t\t\tp, err = e.settled(ctx)\n\t\t}\n\t\tif err != nil {"},
-		"does not wait for what is running": {"if !t.State.final() {", "if false && !t.State.final() {"},
+		"does not wait for what is running": {"look.go", "if !t.State.final() {", "if false && !t.State.final() {"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			require.Contains(t, string(source), change[0])
+			source, err := os.ReadFile(change.file)
+			require.NoError(t, err)
+			require.Contains(t, string(source), change.old)
 			dir := t.TempDir()
-			mutant, overlay := filepath.Join(dir, "ensure.go"), filepath.Join(dir, "overlay.json")
-			require.NoError(t, os.WriteFile(mutant, []byte(strings.Replace(string(source), change[0], change[1], 1)), 0o600))
-			original, err := filepath.Abs("ensure.go")
+			mutant, overlay := filepath.Join(dir, change.file), filepath.Join(dir, "overlay.json")
+			require.NoError(t, os.WriteFile(mutant, []byte(strings.Replace(string(source), change.old, change.new, 1)), 0o600))
+			original, err := filepath.Abs(change.file)
 			require.NoError(t, err)
 			require.NoError(t, os.WriteFile(overlay, fmt.Appendf(nil, `{"Replace":{%q:%q}}`, original, mutant), 0o600))
 			out, err := exec.CommandContext(t.Context(), "go", "test", "-overlay", overlay, "-run", "^TestEnsureSchedules$", "-schedules", "200", ".").CombinedOutput()
