@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"text/tabwriter"
@@ -233,11 +234,7 @@ func TestEnsureSchedules(t *testing.T) {
 			}
 		}
 	}
-	for name, value := range map[string]string{"rapid.checks": fmt.Sprint(*schedules), "rapid.nofailfile": "true"} {
-		before := flag.Lookup(name).Value.String()
-		require.NoError(t, flag.Set(name, value))
-		t.Cleanup(func() { require.NoError(t, flag.Set(name, before)) })
-	}
+	setRapid(t, *schedules)
 	rapid.Check(t, func(rt *rapid.T) {
 		s := drawSchedule(rt)
 		fired, err := s.play(t)
@@ -249,6 +246,15 @@ func TestEnsureSchedules(t *testing.T) {
 		}
 	})
 	logMatrix(t, count)
+}
+
+// setRapid sets for the test how many checks are made, and keeps failures out of the tree.
+func setRapid(t *testing.T, checks int) {
+	for name, value := range map[string]string{"rapid.checks": fmt.Sprint(checks), "rapid.nofailfile": "true"} {
+		before := flag.Lookup(name).Value.String()
+		require.NoError(t, flag.Set(name, value))
+		t.Cleanup(func() { require.NoError(t, flag.Set(name, before)) })
+	}
 }
 
 // logMatrix shows how often which fault happened at which step, and wants each once.
@@ -296,4 +302,55 @@ func TestEnsureMutants(t *testing.T) {
 			require.Contains(t, string(out), "--- FAIL: TestEnsureSchedules", "it did not compile")
 		})
 	}
+}
+
+// TestEnsureCrowd: several processes want the same at once. The flights of this process are told apart by the server's
+// address, so every caller here has another one for the same server, as if it were alone.
+func TestEnsureCrowd(t *testing.T) {
+	setRapid(t, *schedules/4)
+	rapid.Check(t, func(rt *rapid.T) {
+		version := rapid.SampledFrom([]string{"4.9.4", "4.10.6", "4.10.8", "4.10.11", "4.11.2"}).Draw(rt, "version")
+		before := rapid.SampledFrom([]string{"", "1.0.0", "1.1.0"}).Draw(rt, "before")
+		takes := rapid.IntRange(0, 30).Draw(rt, "takes")
+		delays := rapid.SliceOfN(rapid.IntRange(0, 40), 2, 5).Draw(rt, "delays")
+		if err := crowd(t, version, before, time.Duration(takes)*time.Second, delays); err != nil {
+			rt.Fatal(err)
+		}
+	})
+}
+
+// crowd has a caller for each delay, in seconds, ensure version 1.1.0 with a config.
+func crowd(t *testing.T, version, before string, takes time.Duration, delays []int) (wrong error) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := langbottest.New(t, langbottest.Version(version), langbottest.InMemory())
+		srv.On(langbottest.AnyInstall, langbottest.Script{Steps: []langbottest.Step{{Action: "waiting for plugin initialization", For: takes}}})
+		srv.On("PUT /api/v1/plugins/{author}/{name}/config", langbottest.Script{Steps: []langbottest.Step{{For: 3 * time.Second}}})
+		if before != "" {
+			srv.AddPlugin(langbottest.Archive("acme", "demo", before))
+		}
+		pkg, err := lbpkg.Parse(langbottest.Archive("acme", "demo", "1.1.0"))
+		require.NoError(t, err)
+		errs := make([]error, len(delays))
+		var all sync.WaitGroup
+		for i, delay := range delays {
+			client, err := langbot.New(fmt.Sprintf("http://process-%d.test", i), langbot.WithUserToken(srv.UserToken), langbot.WithHTTPClient(srv.Client()))
+			require.NoError(t, err)
+			all.Go(func() {
+				time.Sleep(time.Duration(delay) * time.Second)
+				_, errs[i] = client.Plugins.Ensure(t.Context(), langbot.Spec{Package: pkg, Config: map[string]any{"wanted": true}})
+			})
+		}
+		all.Wait()
+		if wrong = errors.Join(errs...); wrong != nil {
+			return
+		}
+		time.Sleep(time.Minute)
+		if want := (langbottest.Plugin{ID: demo.String(), Version: "1.1.0", Running: true}); !slices.Contains(srv.Plugins(), want) {
+			wrong = fmt.Errorf("it does not run: %+v", srv.Plugins())
+		}
+		if before == "1.1.0" && len(srv.Calls(langbottest.AnyInstall)) > 0 {
+			wrong = errors.New("installed, though it was there")
+		}
+	})
+	return wrong
 }
