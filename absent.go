@@ -32,7 +32,7 @@ func (s *PluginsService) EnsureAbsent(ctx context.Context, spec AbsentSpec) (Ens
 	}
 	return s.client.alone(ctx, spec.ID, spec, func() (EnsureResult, error) {
 		e := &ensuring{client: s.client, id: spec.ID, absent: true}
-		return e.ended(e.remove(ctx, spec))
+		return e.outcome(e.remove(ctx, spec))
 	})
 }
 
@@ -88,5 +88,5 @@ func (e *ensuring) removal(ctx context.Context, spec AbsentSpec, there bool) err
 		e.did("remove")
 		e.result.Why = cmp.Or(e.result.Why, "settings were left of it")
 	}
-	return e.unless(ctx)
+	return e.interrupted(ctx)
 }

@@ -34,17 +34,13 @@ func (s *PluginsService) Config(ctx context.Context, id PluginID) (map[string]an
 		return nil, err
 	}
 	data, err := call[wireConfig](ctx, s.client, getConfig.at(id.Author, id.Name).about(id, ""), nil)
-	if refused, failed := isFailure(err); failed {
-		err = s.missingOr(ctx, id, refused)
-	}
-	switch {
-	case err == nil && len(data.config) == 0:
-		err = s.configsTold(ctx)
-	case !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrRuntimeAway):
-		err = s.client.diagnosed(ctx, err)
-	}
 	if err != nil {
-		return nil, err
+		return nil, s.explained(ctx, id, err)
+	}
+	if len(data.config) == 0 {
+		if err := s.configsTold(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return data.config, nil
 }

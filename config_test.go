@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jarcoal/httpmock"
 	"github.com/stretchr/testify/require"
 
 	"github.com/langbot-go/langbot"
@@ -64,9 +65,7 @@ func TestSetConfig(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			client, mock := mocked(t)
 			mock.RegisterResponder("PUT", path, answered(tt.status, tt.body))
-			mock.RegisterResponder("GET", "/healthz", answered(200, connected))
-			mock.RegisterResponder("GET", "/api/v1/system/info", answered(200, `{"code":0,"data":{"version":"v`+tt.version+`"}}`))
-			mock.RegisterResponder("GET", "/api/v1/plugins", answered(200, `{"code":0,"data":{"plugins":`+tt.list+`}}`))
+			asRelease(mock, tt.version, tt.list)
 			err := client.Plugins.SetConfig(t.Context(), demo, map[string]any{})
 			require.ErrorIs(t, err, tt.is)
 			require.Equal(t, 1, mock.GetCallCountInfo()["PUT "+path], "sent once")
@@ -76,6 +75,13 @@ func TestSetConfig(t *testing.T) {
 			}
 		})
 	}
+}
+
+// asRelease has a mock tell its version, its health, and which plugins run.
+func asRelease(mock *httpmock.MockTransport, version, plugins string) {
+	mock.RegisterResponder("GET", "/healthz", answered(200, connected))
+	mock.RegisterResponder("GET", "/api/v1/system/info", answered(200, `{"code":0,"data":{"version":"v`+version+`"}}`))
+	mock.RegisterResponder("GET", "/api/v1/plugins", answered(200, `{"code":0,"data":{"plugins":`+plugins+`}}`))
 }
 
 func TestConfig(t *testing.T) {
@@ -103,9 +109,7 @@ func TestConfig(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			client, mock := mocked(t)
 			mock.RegisterResponder("GET", path, answered(tt.status, tt.body))
-			mock.RegisterResponder("GET", "/healthz", answered(200, connected))
-			mock.RegisterResponder("GET", "/api/v1/system/info", answered(200, `{"code":0,"data":{"version":"v`+tt.version+`"}}`))
-			mock.RegisterResponder("GET", "/api/v1/plugins", answered(200, `{"code":0,"data":{"plugins":`+tt.list+`}}`))
+			asRelease(mock, tt.version, tt.list)
 			got, err := client.Plugins.Config(t.Context(), demo)
 			require.Equal(t, tt.want, got)
 			if tt.is == nil {

@@ -43,6 +43,9 @@ func (e *APIError) as(class error, hint string) *APIError {
 
 const runtimeGone = "the plugin runtime is not connected"
 
+// errDisconnected is what a server tells of its plugin runtime when nothing was refused.
+var errDisconnected = fmt.Errorf("langbot: %w: %w: %s", ErrServer, ErrRuntimeAway, runtimeGone)
+
 // afterFailure asks a server whose plugin route failed whether its plugin runtime is connected.
 func (c *Client) afterFailure(ctx context.Context, e *APIError) error {
 	if legacyAway(e) {

@@ -89,7 +89,7 @@ func (s *PluginsService) Ensure(ctx context.Context, spec Spec) (EnsureResult, e
 	wish.Package = nil // packages are told apart by ID and Version, as plugins that run
 	return s.client.alone(ctx, spec.ID, wish, func() (EnsureResult, error) {
 		e := &ensuring{client: s.client, id: spec.ID, spec: spec}
-		return e.ended(e.run(ctx))
+		return e.outcome(e.run(ctx))
 	})
 }
 
@@ -194,8 +194,8 @@ func (e *ensuring) did(action string) {
 	}
 }
 
-// ended is the result, with what is not as it should be.
-func (e *ensuring) ended(err error) (EnsureResult, error) {
+// outcome is the result, with what is not as it should be.
+func (e *ensuring) outcome(err error) (EnsureResult, error) {
 	switch {
 	case err == nil:
 		return e.result, nil
@@ -258,7 +258,7 @@ func (e *ensuring) install(ctx context.Context, action string) error {
 	op, err := e.start(ctx)
 	if errors.Is(err, ErrBusy) && !errors.Is(err, ErrOutcomeUnknown) && e.refused < maxTries {
 		e.refused++
-		return e.unless(ctx) // with what others do, perhaps to the same end
+		return e.interrupted(ctx) // with what others do, perhaps to the same end
 	}
 	if err != nil && !errors.Is(err, ErrOutcomeUnknown) {
 		return err
@@ -270,7 +270,7 @@ func (e *ensuring) install(ctx context.Context, action string) error {
 	} else if err == nil {
 		e.failure = e.wait(ctx, op)
 	}
-	return e.unless(ctx)
+	return e.interrupted(ctx)
 }
 
 // start sends the installation.
@@ -304,8 +304,8 @@ func (e *ensuring) wait(ctx context.Context, op *Operation) error {
 	return err
 }
 
-// unless is the last failure if ctx has ended, so that nothing more can be found out.
-func (e *ensuring) unless(ctx context.Context) error {
+// interrupted is the last failure if ctx has ended, so that nothing more can be found out.
+func (e *ensuring) interrupted(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return cmp.Or(e.failure, because(ctx))
 	}

@@ -5,7 +5,6 @@ package langbot
 import (
 	"context"
 	"fmt"
-	"net/url"
 	"strings"
 	"time"
 
@@ -117,9 +116,7 @@ func (e *ensuring) look(ctx context.Context) (busy business, err error) {
 
 // underWay tells of operations that are running. An API key is not told what a task is about.
 func (e *ensuring) underWay(ctx context.Context) (busy business, err error) {
-	filter := TaskFilter{Type: "user", Kind: "plugin-operation"}
-	query := url.Values{"type": {filter.Type}, "kind": {filter.Kind}}
-	tasks, err := e.client.Tasks.list(ctx, listTasks.at().with(query).polling(), filter)
+	tasks, err := e.client.Tasks.list(ctx, listTasks.at().polling(), TaskFilter{Kind: "plugin-operation"})
 	for _, t := range tasks {
 		if !t.State.final() {
 			busy = max(busy, e.concern(t))
@@ -151,7 +148,7 @@ func (e *ensuring) connected(ctx context.Context) error {
 		return nil
 	}
 	if h, err := e.client.System.health(ctx); err == nil && h.known && !h.connected {
-		return fmt.Errorf("langbot: %w: %w: %s", ErrServer, ErrRuntimeAway, runtimeGone)
+		return errDisconnected
 	}
 	return nil
 }

@@ -130,7 +130,7 @@ func unnamed(err error) bool {
 func (s *SystemService) ready(ctx context.Context, calm *calm) error {
 	h, err := s.health(ctx)
 	if err == nil && h.known && !h.connected {
-		err = fmt.Errorf("langbot: %w: %w: %s", ErrServer, ErrRuntimeAway, runtimeGone)
+		err = errDisconnected
 	}
 	if err != nil {
 		calm.since = time.Time{}

@@ -103,6 +103,10 @@ func (s *TasksService) get(ctx context.Context, r route, id int64) (Task, error)
 //
 // API: GET /api/v1/system/tasks, since LangBot 4.0.0; API keys since 4.10.11.
 func (s *TasksService) List(ctx context.Context, filter TaskFilter) ([]Task, error) {
+	return s.list(ctx, listTasks.at(), filter)
+}
+
+func (s *TasksService) list(ctx context.Context, r route, filter TaskFilter) ([]Task, error) {
 	query := url.Values{}
 	switch filter.Type {
 	case "":
@@ -116,11 +120,7 @@ func (s *TasksService) List(ctx context.Context, filter TaskFilter) ([]Task, err
 	if filter.Kind != "" {
 		query.Set("kind", filter.Kind)
 	}
-	return s.list(ctx, listTasks.at().with(query), filter)
-}
-
-func (s *TasksService) list(ctx context.Context, r route, filter TaskFilter) ([]Task, error) {
-	data, err := call[wireTasks](ctx, s.client, r, nil)
+	data, err := call[wireTasks](ctx, s.client, r.with(query), nil)
 	if err != nil {
 		return nil, s.hidden(ctx, err)
 	}

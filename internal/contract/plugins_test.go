@@ -394,7 +394,7 @@ func upgradeRefused(e *env) {
 	}
 }
 
-// config reads a plugin's config, by the route that no typed method covers.
+// config reads a plugin's config without the method for it, as the release tells it.
 func (e *env) config() map[string]any {
 	var data struct {
 		Config map[string]any `json:"config"`
