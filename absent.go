@@ -45,14 +45,15 @@ func (e *ensuring) remove(ctx context.Context, spec AbsentSpec) error {
 	}
 	for {
 		p, err := e.settled(ctx)
+		if err != nil {
+			return err
+		}
 		there := p.ID != PluginID{}
-		if there {
+		if e.why = ""; there {
 			e.why = "it runs in version " + p.Version
 			e.result.Why = cmp.Or(e.result.Why, e.why)
 		}
 		switch {
-		case err != nil:
-			return err
 		case spec.DryRun && there:
 			e.did("remove")
 			return nil

@@ -155,6 +155,7 @@ func (e *ensuring) run(ctx context.Context) error {
 	if err := e.prepare(ctx); err != nil {
 		return err
 	}
+	overtaken := 0
 	for {
 		p, err := e.settled(ctx)
 		if err != nil {
@@ -165,7 +166,10 @@ func (e *ensuring) run(ctx context.Context) error {
 			if err = e.configure(ctx); err != nil || e.right() {
 				return err
 			}
-			continue // others had another version installed meanwhile
+			if overtaken++; overtaken == maxTries {
+				return &WaitError{Err: ErrNoEffect, Plugin: e.result.Plugin, hint: "others have it run in another version again and again"}
+			}
+			continue
 		}
 		e.result.Why = cmp.Or(e.result.Why, why)
 		if e.spec.DryRun {
@@ -324,9 +328,11 @@ func (e *ensuring) configure(ctx context.Context) error {
 		if !again || try == maxTries || ctx.Err() != nil {
 			return err
 		}
-		if e.result.Plugin, err = e.client.Plugins.WaitReady(ctx, e.id, ""); err != nil {
+		p, err := e.client.Plugins.WaitReady(ctx, e.id, "")
+		if err != nil {
 			return err
 		}
+		e.result.Plugin = p
 	}
 }
 

@@ -468,6 +468,37 @@ func TestEnsureAfterUnknown(t *testing.T) {
 	})
 }
 
+// TestEnsureWaitsForOthers: however long their operation takes, what it leaves is looked at as long as anything else, and a
+// read that fails then is got over.
+func TestEnsureWaitsForOthers(t *testing.T) {
+	onBench(t, "4.11.2", "token", func(b bench) {
+		b.srv.On(langbottest.AnyInstall, langbottest.Script{Steps: []langbottest.Step{{Action: "installing or starting plugin", For: 6 * time.Minute}}})
+		_, err := b.client.Plugins.InstallLocal(b.Context(), b.pkg("1.0.0"))
+		require.NoError(b, err)
+		time.AfterFunc(6*time.Minute-time.Second, func() {
+			b.srv.Fault("GET /api/v1/system/tasks", langbottest.Page(http.StatusBadGateway), langbottest.First(1))
+			missing := langbottest.Respond(http.StatusOK, map[string]any{"code": 0, "msg": "ok", "data": map[string]any{"plugins": []any{}}})
+			b.srv.Fault("GET /api/v1/plugins", missing, langbottest.First(1)) // as lists do
+		})
+		done, err := b.client.Plugins.Ensure(b.Context(), langbot.Spec{Package: b.pkg("1.0.0")})
+		require.NoError(b, err)
+		require.Empty(b, done.Actions)
+		require.Equal(b, 1, b.installs())
+	})
+	t.Run("a runtime that is away while the list is empty", func(t *testing.T) {
+		onBench(t, "4.11.2", "token", func(b bench) {
+			b.srv.RuntimeDown()
+			missing := langbottest.Respond(http.StatusOK, map[string]any{"code": 0, "msg": "ok", "data": map[string]any{"plugins": []any{}}})
+			b.srv.Fault("GET /api/v1/plugins", missing)
+			began := time.Now()
+			_, err := b.client.Plugins.Ensure(b.Context(), langbot.Spec{Package: b.pkg("1.0.0")})
+			require.ErrorIs(b, err, langbot.ErrRuntimeAway)
+			require.Less(b, time.Since(began), time.Minute)
+			require.Zero(b, b.installs())
+		})
+	})
+}
+
 // TestEnsureOvertaken: what another process does in the middle does not become this one's success.
 func TestEnsureOvertaken(t *testing.T) {
 	onBench(t, "4.11.2", "token", func(b bench) {

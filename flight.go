@@ -52,9 +52,7 @@ func (c *Client) alone(ctx context.Context, id PluginID, spec any, f func() (Ens
 		case <-other.over:
 		}
 		if other.shared() && other.like(mine) {
-			result := other.result
-			result.Actions, result.Tasks = slices.Clone(result.Actions), slices.Clone(result.Tasks)
-			return result, other.err
+			return other.result.clone(), other.err
 		}
 	}
 }
@@ -79,7 +77,13 @@ func (f *flight) run(key flightKey, do func() (EnsureResult, error)) (EnsureResu
 	}()
 	f.err = errAborted
 	f.result, f.err = do()
-	return f.result, f.err
+	return f.result.clone(), f.err
+}
+
+// clone is r for one more caller. What the plugin consists of is shared.
+func (r EnsureResult) clone() EnsureResult {
+	r.Actions, r.Tasks = slices.Clone(r.Actions), slices.Clone(r.Tasks)
+	return r
 }
 
 var errAborted = errors.New("langbot: the caller panicked")

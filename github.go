@@ -225,6 +225,8 @@ func (s *PluginsService) gitHubFile(ctx context.Context, r GitHubRelease, a GitH
 	switch {
 	case len(found) == 1:
 		return found[0], nil
+	case a.AssetID != 0:
+		err = fmt.Errorf("the release has no file of number %d: %w", a.AssetID, ErrNotFound)
 	case a.AssetURL != "":
 		err = fmt.Errorf("the release has no file %s: %w", path.Base(a.AssetURL), ErrNotFound)
 	case len(found) == 0:

@@ -136,7 +136,10 @@ func (f *follower) next(ctx context.Context) ([]LogLine, error) {
 				err = absent
 			}
 		}
-		absent, last.Err = since(absent, errors.Is(err, ErrNotFound)), err
+		absent = since(absent, errors.Is(err, ErrNotFound))
+		if ctx.Err() == nil { // its end tells nothing new
+			last.Err = err
+		}
 		switch {
 		case err == nil:
 			w.good()

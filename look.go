@@ -23,8 +23,9 @@ func (e *ensuring) settled(ctx context.Context) (Plugin, error) {
 
 func (e *ensuring) settle(ctx context.Context) error {
 	w := newWatch(e.client.settings.polling)
-	var same time.Time // since when the plugin has been as it is, with nothing under way
-	var last WaitError // what the last look showed, if that is not enough
+	var quiet time.Time // since when nothing has been under way
+	var same time.Time  // since when the plugin has been as it is, too
+	var last WaitError  // what the last look showed, if that is not enough
 	for {
 		w.ask()
 		before := e.result.Plugin
@@ -32,14 +33,16 @@ func (e *ensuring) settle(ctx context.Context) error {
 		overdue := w.elapsed() >= w.polling.Hidden
 		if now := e.result.Plugin; err == nil {
 			changed := now.ID != before.ID || now.Version != before.Version || now.Status != before.Status
-			same = since(since(same, !changed), busy == idle)
+			quiet, same = since(quiet, busy == idle), since(since(same, !changed), busy == idle)
 			e.others = e.others || busy != idle
 			last = WaitError{Plugin: now}
 			if busy != idle {
 				last.hint = "operations that are or may be on it are under way"
 			}
+		} else {
+			quiet, same = time.Time{}, time.Time{}
 		}
-		if err == nil && busy == idle && (overdue || time.Since(same) >= e.patience()) {
+		if err == nil && busy == idle && (time.Since(same) >= e.patience() || time.Since(quiet) >= w.polling.Hidden) { // it may come and go for ever
 			if err = e.connected(ctx); err == nil {
 				return nil
 			}
@@ -51,10 +54,10 @@ func (e *ensuring) settle(ctx context.Context) error {
 		case err == nil:
 			w.good()
 		case ctx.Err() != nil: // that tells nothing new
-		case overdue || !transport.TimedOut(err) && !w.tolerates(ctx, err): // another installation may block reads for long
+		case !w.tolerates(ctx, err) && (overdue || !transport.TimedOut(err)): // another installation may block reads for long
 			return ended(ctx, e.client.diagnosed(ctx, err), Task{}, e.result.Plugin)
 		default:
-			same, last = time.Time{}, WaitError{Err: err, Plugin: e.result.Plugin}
+			last = WaitError{Err: err, Plugin: e.result.Plugin}
 		}
 		if err := w.pause(ctx); err != nil {
 			return last.endedBy(err, Task{})

@@ -95,7 +95,7 @@ func (t *roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 func (s *call) explained(ctx context.Context, err error) error {
 	switch {
 	case s.Context.Err() != nil:
-	case ctx.Err() != nil:
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return &timeoutError{after: s.request.Timeout}
 	case errors.Is(err, context.DeadlineExceeded):
 		return &foreignDeadline{err}
