@@ -143,6 +143,7 @@ type ensuring struct {
 	spec    Spec
 	absent  bool   // it should not be there
 	access  access // to tasks
+	hangs   *bool  // the server may hang when it is read during a removal; nil: not asked yet
 	why     string // what is wrong now
 	tries   int
 	refused int   // tries that the server was too busy for

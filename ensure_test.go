@@ -485,6 +485,21 @@ func TestEnsureWaitsForOthers(t *testing.T) {
 		require.Empty(b, done.Actions)
 		require.Equal(b, 1, b.installs())
 	})
+	t.Run("a removal that a key cannot tell, on a server that reading may hang", func(t *testing.T) {
+		onBench(t, "4.10.11", "key", func(b bench) {
+			b.srv.AddPlugin(langbottest.Archive("acme", "demo", "1.0.0"))
+			b.srv.On(opDelete, langbottest.Script{Steps: []langbottest.Step{{Action: "default", For: 20 * time.Second}}})
+			_, err := b.client.Plugins.Delete(b.Context(), demo, langbot.DeleteOptions{})
+			require.NoError(b, err)
+			over := time.Now().Add(20 * time.Second)
+			_, err = b.client.Plugins.Ensure(b.Context(), langbot.Spec{Package: b.pkg("1.0.0")})
+			require.NoError(b, err)
+			for _, call := range b.srv.Calls("GET /api/v1/plugins") {
+				require.False(b, call.Time.Before(over), "read during the removal")
+			}
+			b.runs("1.0.0")
+		})
+	})
 	t.Run("a runtime that is away while the list is empty", func(t *testing.T) {
 		onBench(t, "4.11.2", "token", func(b bench) {
 			b.srv.RuntimeDown()

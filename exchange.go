@@ -182,13 +182,13 @@ func (x *request) unanswered(ctx context.Context, token string, body *body, resu
 		result.Answer.Release()
 		err = fmt.Errorf("%w; last answer: %w", err, refusal)
 	}
-	if x.route.effect == repeatable || result.Unsent {
-		return nil, x.masked(&callError{op: x.route.pattern, attempts: x.attempts, ours: ctx.Err() != nil, err: err})
-	}
-	if body.form != nil && !body.form.Complete() && ctx.Err() == nil {
+	if body.form != nil && !body.form.Complete() && !result.Unsent && ctx.Err() == nil {
 		if refused := x.earlyRefusal(ctx, token); refused != nil {
 			return refused, nil
 		}
+	}
+	if x.route.effect == repeatable || result.Unsent {
+		return nil, x.masked(&callError{op: x.route.pattern, attempts: x.attempts, ours: ctx.Err() != nil, err: err})
 	}
 	return nil, x.unknown(err)
 }

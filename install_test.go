@@ -227,12 +227,15 @@ func TestEarlyRefusalOfUpload(t *testing.T) {
 			}
 			writeJSON(w, status, `{"code":"invalid_authentication","msg":"no"}`)
 		}))
-		client, err := langbot.New(srv.URL, langbot.WithUserToken(userToken))
+		client, err := langbot.New(srv.URL, langbot.WithUserToken(userToken), langbot.WithRetry(langbot.RetryPolicy{BaseDelay: 1, MaxDelay: 1}))
 		require.NoError(t, err)
 		_, err = client.Plugins.InstallLocal(t.Context(), memory{id: demo, data: make([]byte, 5<<20)})
 		require.ErrorIs(t, err, map[int]error{401: langbot.ErrUnauthorized, 403: langbot.ErrOutcomeUnknown}[status])
 		require.Equal(t, status == 403, errors.Is(err, langbot.ErrOutcomeUnknown))
 		require.Equal(t, 1, posts)
+		_, err = client.Plugins.Preview(t.Context(), memory{id: demo, data: make([]byte, 5<<20)}) // which may be sent again
+		require.ErrorIs(t, err, map[int]error{401: langbot.ErrUnauthorized, 403: langbot.ErrUnreachable}[status])
+		require.NotErrorIs(t, err, langbot.ErrOutcomeUnknown)
 		client.CloseIdleConnections()
 		srv.Close()
 	}

@@ -95,11 +95,11 @@ const (
 	surely
 )
 
-// look reads the plugin as it is listed, zero if it is not. While an operation on it is under way, it is not read: up to
-// 4.10.11 that may hang the server.
+// look reads the plugin as it is listed, zero if it is not. While an operation on it is under way, it is not read: from
+// 4.10.7 to 4.10.11 that may hang the server, if it is a removal.
 func (e *ensuring) look(ctx context.Context) (busy business, err error) {
 	if e.access == tasksShown {
-		if busy, err = e.underWay(ctx); err != nil || busy == surely {
+		if busy, err = e.underWay(ctx); err != nil || busy == surely || busy == perhaps && e.mustNotRead(ctx) {
 			return busy, err
 		}
 	}
@@ -115,6 +115,15 @@ func (e *ensuring) look(ctx context.Context) (busy business, err error) {
 		return idle, nil
 	}
 	return busy, nil
+}
+
+// mustNotRead reports whether this server is one that reading during a removal may hang. It is asked once.
+func (e *ensuring) mustNotRead(ctx context.Context) bool {
+	if e.hangs == nil {
+		hangs := e.client.hangsWhenRead(ctx)
+		e.hangs = &hangs
+	}
+	return *e.hangs
 }
 
 // underWay tells of operations that are running. An API key is not told what a task is about.

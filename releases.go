@@ -23,9 +23,8 @@ var (
 	// configUntold: every config is told as empty. 4.9.4 and 4.10.0 tell them: recordings, config.
 	configUntold = span{since: release{4, 9, 7}, until: release{4, 9, 7}}
 
-	// wedgedByReads: reading plugins during a removal can hang the server for good. 4.10.11 is left out: it shows its tasks
-	// to every credential, so nobody needs to read then.
-	wedgedByReads = span{since: release{4, 10, 7}, until: release{4, 10, 10}}
+	// wedgedByReads: reading plugins during a removal can hang the server for good.
+	wedgedByReads = span{since: release{4, 10, 7}, until: release{4, 10, 11}}
 
 	// poisoned: one package that the runtime refuses makes every plugin route fail from then on, and for good.
 	poisoned = span{since: release{4, 10, 7}, until: release{4, 10, 11}}
